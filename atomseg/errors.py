@@ -1,0 +1,25 @@
+"""Errors that a user can act on: each says what was seen, what is allowed and how to fix it."""
+
+
+class AtomsegError(Exception):
+    """Base of every error that atomseg raises on purpose; its text is one line for a person."""
+
+
+class InputError(AtomsegError):
+    """A file, array or signal can not be read as a micrograph, or is not one (a spectrum, a tilt series)."""
+
+
+class CalibrationError(AtomsegError):
+    """The pixel size is missing, not a length, or outside what an atomic-resolution image can have."""
+
+
+class ConfigError(AtomsegError):
+    """A configuration has an unknown key or a value outside its range."""
+
+
+class ModelError(AtomsegError):
+    """A model folder is missing, incomplete, or does not match its card."""
+
+
+class OutputError(AtomsegError):
+    """Results can not be written, or a result folder can not be read back."""

@@ -1,0 +1,59 @@
+"""Everything that is known about one micrograph after mapping it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from atomseg.types.checks import Check
+from atomseg.types.columns import Columns
+from atomseg.types.micrograph import Micrograph
+from atomseg.types.phases import PhaseMap
+from atomseg.types.reconstruction import ReconstructionProfile
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What it takes to make a result again."""
+
+    version: str
+    commit: str | None
+    model_id: str
+    model_sha256: str
+    config: dict[str, object]
+    packages: dict[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class AnalysisRecord:
+    """The result of the whole pipeline; `atomseg.Analysis` adds saving, loading and plotting.
+
+    Parameters
+    ----------
+    micrograph : Micrograph
+        The input.
+    localized : Columns
+        Columns as fitted.
+    phases : PhaseMap
+        Phases of columns and pixels.
+    thickness : ReconstructionProfile
+        The reconstruction layer.
+    restored : numpy.ndarray
+        (H, W) float32 restored image on the input's pixel grid.
+    checks : tuple of Check
+        All fitness checks, in the order they were made.
+    warnings : tuple of str
+        All sentences that a user must read.
+    provenance : Provenance
+        Versions, model, configuration.
+    """
+
+    micrograph: Micrograph
+    localized: Columns
+    phases: PhaseMap
+    thickness: ReconstructionProfile
+    restored: np.ndarray
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...]
+    provenance: Provenance
