@@ -1,0 +1,146 @@
+"""The one training module: network, moving average of its weights, losses and validation."""
+
+import copy
+import math
+from dataclasses import asdict
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from atomseg.imaging import CANONICAL_PIXEL_NM
+from atomseg.networks import UNet
+from atomseg.train.config import TrainConfig
+from atomseg.train.dataset import Example, stack
+from atomseg.train.losses import Batch, total_loss
+from atomseg.train.metrics import Counts, count_matches, find_peaks
+
+# Heat map values among which the detection threshold is chosen.
+THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(11))
+
+
+class ColumnTraining(lightning.LightningModule):
+    """Trains a `UNet`; validates and releases the moving average of its weights.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        All settings.
+    examples : list of Example
+        Validation examples.
+    """
+
+    def __init__(self, config: TrainConfig, examples: list[Example]) -> None:
+        super().__init__()
+        self.settings = config
+        self.network = UNet(config.network)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self._examples = examples
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        """Total loss of a batch."""
+        losses = total_loss(self.network(batch["image"]), Batch(**batch), self.settings.losses)
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch["image"]))
+        return losses["total"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Follow the weights; early on with a shorter memory, so that the first guess is soon forgotten."""
+        decay = min(self.settings.average_decay, (1 + self.global_step) / (10 + self.global_step))
+        update_average(self.average, self.network, decay)
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
+        """Log the loss of the averaged weights on validation scenes."""
+        losses = total_loss(self.average(batch["image"]), Batch(**batch), self.settings.losses)
+        self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(batch["image"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what the found columns are worth at the best threshold."""
+        threshold, rates = choose_threshold(self.average, self._examples, self.device)
+        self.log_dict({f"val/{name}": value for name, value in rates.items()})
+        self.log("val/threshold", threshold)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; weights of convolutions decay, biases and batch normalization do not."""
+        config = self.settings
+        decay = [p for p in self.network.parameters() if p.ndim > 1]
+        rest = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, config))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the settings as plain values: a checkpoint is read without unpickling anything."""
+        checkpoint["atomseg_config"] = asdict(self.settings)
+
+
+def learning_rate_factor(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, constant, then a quarter cosine down to zero over the last part of the steps."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    start = max(config.warmup_steps, round(config.steps * (1 - config.decay_fraction)))
+    if step < start:
+        return 1.0
+    progress = min(1.0, (step - start) / max(1, config.steps - start))
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the averaged weights and running statistics towards the network's, in place."""
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+@torch.inference_mode()
+def choose_threshold(
+    network: UNet, examples: list[Example], device: torch.device | str = "cpu"
+) -> tuple[float, dict[str, float]]:
+    """Threshold of `THRESHOLDS` with the best F1 over examples, and all rates there.
+
+    Parameters
+    ----------
+    network : UNet
+        Is used in eval mode and left in the mode it came in.
+    examples : list of Example
+        Scenes with truth.
+    device : torch.device or str
+        Where the network is.
+    """
+    was_training = network.training
+    network.eval()
+    totals = dict.fromkeys(THRESHOLDS, Counts())
+    for example in examples:
+        outputs = network(example.image[None].to(device))
+        heatmap, offset = torch.sigmoid(outputs.heatmap[0, 0]).cpu(), outputs.offset[0].cpu()
+        peaks = find_peaks(heatmap, offset, min(THRESHOLDS), CANONICAL_PIXEL_NM)
+        for threshold in THRESHOLDS:
+            totals[threshold] += _count(example, peaks[peaks[:, 2] >= threshold, :2])
+    network.train(was_training)
+    rates = {threshold: counts.rates() for threshold, counts in totals.items()}
+    best = max(rates, key=lambda threshold: rates[threshold]["f1"])
+    return best, rates[best]
+
+
+def _count(example: Example, peaks_yx: Any) -> Counts:
+    """Matches of one example, with what was invented outside crystal."""
+    columns = example.columns
+    visible = columns.required | (columns.snr >= 2.0)
+    counts, invented = count_matches(
+        peaks_yx * CANONICAL_PIXEL_NM, columns.yx_px[visible] * CANONICAL_PIXEL_NM, columns.required[visible]
+    )
+    empty = example.crystal[0].numpy() < 0.5
+    pixel = peaks_yx[invented].round().astype(int).clip(0, empty.shape[0] - 1)
+    return counts + Counts(
+        empty_area_nm2=float(empty.sum()) * CANONICAL_PIXEL_NM**2,
+        invented_in_empty=int(empty[pixel[:, 0], pixel[:, 1]].sum()),
+    )
+
+
+def validation_batches(examples: list[Example], batch_size: int) -> list[dict[str, Tensor]]:
+    """Validation examples as batches."""
+    return [stack(examples[k : k + batch_size]) for k in range(0, len(examples), batch_size)]

@@ -1,0 +1,186 @@
+"""What the network should answer for a scene, drawn on the canonical pixel grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomseg.errors import ConfigError
+from atomseg.types import StageConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig(StageConfig):
+    """How columns become target images.
+
+    Parameters
+    ----------
+    heatmap_sigma_px : float
+        Width of the peak that marks a column; columns 0.12 nm (4.8 px) apart must keep a valley between them.
+    offset_radius_px : float
+        Offsets are learned within this distance of a column.
+    restored_sigma_nm : float
+        Width of a column in the restored image: below any probe, so that the image is super-resolved.
+    ignore_radius_px : float
+        No heat map is asked for within this distance of a column that may or may not be seen.
+    visible_snr : float
+        Columns that need not be found are ignored above this matched-filter signal-to-noise ratio. Below it nothing is
+        in the image, and the network must not claim a column from the lattice alone.
+    """
+
+    heatmap_sigma_px: float = 1.3
+    offset_radius_px: float = 2.5
+    restored_sigma_nm: float = 0.035
+    ignore_radius_px: float = 2.5
+    visible_snr: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("heatmap_sigma_px", 0.5, 4.0),
+            ("offset_radius_px", 0.75, 6.0),
+            ("restored_sigma_nm", 0.01, 0.1),
+            ("ignore_radius_px", 0.0, 10.0),
+            ("visible_snr", 0.0, 20.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"targets.{name} is {value:g}; allowed {low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
+class TrueColumns:
+    """The columns of a training scene on the canonical grid.
+
+    Parameters
+    ----------
+    yx_px : numpy.ndarray
+        (N, 2) positions in canonical pixels.
+    amplitude : numpy.ndarray
+        (N,) own peak heights in the image's unit.
+    required : numpy.ndarray
+        (N,) bool, True where a detector must find the column.
+    snr : numpy.ndarray
+        (N,) matched-filter signal-to-noise ratios.
+    """
+
+    yx_px: np.ndarray
+    amplitude: np.ndarray
+    required: np.ndarray
+    snr: np.ndarray
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Target images, float32.
+
+    Parameters
+    ----------
+    heatmap : numpy.ndarray
+        (H, W) in 0..1, Gaussian peaks at the required columns.
+    heatmap_weight : numpy.ndarray
+        (H, W), 0 where no answer is right or wrong.
+    offset : numpy.ndarray
+        (2, H, W) vector (dy, dx) to the nearest column, pixels.
+    offset_weight : numpy.ndarray
+        (H, W), 1 near required columns.
+    restored : numpy.ndarray
+        (H, W) noise-free narrow columns without background, in units of the local scale.
+    """
+
+    heatmap: np.ndarray
+    heatmap_weight: np.ndarray
+    offset: np.ndarray
+    offset_weight: np.ndarray
+    restored: np.ndarray
+
+
+def draw_targets(columns: TrueColumns, scale: np.ndarray, pixel_size_nm: float, config: TargetConfig) -> Targets:
+    """Target images of one scene.
+
+    Parameters
+    ----------
+    columns : TrueColumns
+        True columns; those outside the grid count where they reach into it.
+    scale : numpy.ndarray
+        (H, W) local scale of the normalization, in the image's unit.
+    pixel_size_nm : float
+        Canonical pixel size.
+    config : TargetConfig
+        Widths and radii.
+    """
+    shape = (scale.shape[0], scale.shape[1])
+    required = columns.yx_px[columns.required]
+    ignored = columns.yx_px[~columns.required & (columns.snr >= config.visible_snr)]
+    heatmap = draw_peaks(required, shape, config.heatmap_sigma_px)
+    weight = np.ones(shape, dtype=np.float32)
+    weight[nearest_offsets(ignored, shape, config.ignore_radius_px)[1]] = 0.0
+    # A required column beside an ignored one keeps its own peak in the loss.
+    weight[nearest_offsets(required, shape, config.offset_radius_px)[1]] = 1.0
+    offset, near = nearest_offsets(required, shape, config.offset_radius_px)
+    restored = draw_sum(columns.yx_px, columns.amplitude, shape, config.restored_sigma_nm / pixel_size_nm)
+    return Targets(
+        heatmap=heatmap,
+        heatmap_weight=weight,
+        offset=offset,
+        offset_weight=near.astype(np.float32),
+        restored=(restored / scale).astype(np.float32),
+    )
+
+
+def draw_peaks(yx_px: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:
+    """Unit Gaussian peaks; where they overlap the larger value counts. (H, W) float32."""
+    rows, cols, distance2, _ = _patches(yx_px, shape, 4 * sigma_px)
+    out = np.zeros(shape, dtype=np.float32)
+    np.maximum.at(out, (rows, cols), np.exp(-0.5 * distance2 / sigma_px**2).astype(np.float32))
+    return out
+
+
+def draw_sum(yx_px: np.ndarray, amplitude: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:
+    """Gaussian peaks of the given heights, added up. (H, W) float64."""
+    rows, cols, distance2, owner = _patches(yx_px, shape, 4 * sigma_px)
+    values = amplitude[owner] * np.exp(-0.5 * distance2 / sigma_px**2)
+    flat = np.bincount(rows * shape[1] + cols, weights=values, minlength=shape[0] * shape[1])
+    return flat.reshape(shape)
+
+
+def nearest_offsets(yx_px: np.ndarray, shape: tuple[int, int], radius_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """Vector from each pixel to its nearest column within a radius.
+
+    Returns
+    -------
+    offset : numpy.ndarray
+        (2, H, W) float32 (dy, dx), 0 where no column is near.
+    near : numpy.ndarray
+        (H, W) bool, True where one is.
+    """
+    rows, cols, distance2, owner = _patches(yx_px, shape, radius_px)
+    inside = distance2 <= radius_px**2
+    rows, cols, distance2, owner = rows[inside], cols[inside], distance2[inside], owner[inside]
+    # First the pixel, then the distance: the first entry of each pixel is its nearest column.
+    pixel = rows * shape[1] + cols
+    order = np.lexsort((distance2, pixel))
+    _, first = np.unique(pixel[order], return_index=True)
+    chosen = order[first]
+    offset = np.zeros((2, *shape), dtype=np.float32)
+    near = np.zeros(shape, dtype=bool)
+    at = (rows[chosen], cols[chosen])
+    offset[0][at] = yx_px[owner[chosen], 0] - rows[chosen]
+    offset[1][at] = yx_px[owner[chosen], 1] - cols[chosen]
+    near[at] = True
+    return offset, near
+
+
+def _patches(
+    yx_px: np.ndarray, shape: tuple[int, int], radius_px: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns, squared distances and owners of all pixels in a square around each column, inside the grid."""
+    reach = int(np.ceil(radius_px))
+    step = np.arange(-reach, reach + 1)
+    centre = np.rint(yx_px).astype(np.int64).reshape(-1, 2)
+    dy, dx = np.meshgrid(step, step, indexing="ij")
+    rows = centre[:, 0, None] + dy.ravel()
+    cols = centre[:, 1, None] + dx.ravel()
+    owner = np.broadcast_to(np.arange(len(centre))[:, None], rows.shape)
+    inside = (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
+    rows, cols, owner = rows[inside], cols[inside], owner[inside]
+    distance2 = (rows - yx_px[owner, 0]) ** 2 + (cols - yx_px[owner, 1]) ** 2
+    return rows, cols, distance2, owner
