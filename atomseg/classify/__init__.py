@@ -1,0 +1,7 @@
+"""Columns -> PhaseMap: lattice frames, stacking and interlayer occupancy, decision, regions."""
+
+from atomseg.classify.config import ClassifyConfig
+from atomseg.classify.scale import suggest_pixel_size
+from atomseg.classify.stage import classify
+
+__all__ = ["ClassifyConfig", "classify", "suggest_pixel_size"]

@@ -1,0 +1,260 @@
+"""Local lattice frames: which way the cation rows run, how far apart columns and layers are, in every crystal domain.
+
+A row of equal columns is the one thing that every phase of a layered oxide shows down the close-packed zone: each column has two
+neighbours of its own brightness on opposite sides. The direction that most columns agree on is the domain's; where
+everything is bright (rocksalt) two directions fit equally well and the layered crystal around decides.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
+
+from atomseg.classify.config import IN_PLANE_PERIOD_NM, LAYER_RATIO, ClassifyConfig
+
+# Two neighbours belong to the column's own row when they mirror each other to this fraction of the period...
+TRIPLE_STRAIGHTNESS = 0.22
+# ...and their amplitudes agree to this factor (noise at 100 counts a column is 15 %, a thickness wedge a few per cent).
+TRIPLE_BRIGHTNESS = 0.62
+# Directions closer than this are one domain (bent lattices turn by about 2 degrees in 10 nm).
+DIRECTION_WIDTH_DEG = 8.0
+# Period of the fcc-like cation lattice along its second close-packed direction lies at 70.5 degrees to the first.
+FRAME_NEIGHBOURS = 24
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Local frame of every column.
+
+    Parameters
+    ----------
+    row : numpy.ndarray
+        (N, 2) vector (y, x) along the cation row, length the period, nm; NaN where the column follows no frame.
+    layer_nm : numpy.ndarray
+        (N,) spacing of TM layers (two cation rows), nm.
+    domain : numpy.ndarray
+        (N,) int domain index, -1 where the column follows no frame.
+    shift_offset : numpy.ndarray
+        (D,) shear of each domain as an offset of the stacking shift, in periods.
+    """
+
+    row: np.ndarray
+    layer_nm: np.ndarray
+    domain: np.ndarray
+    shift_offset: np.ndarray
+
+    @property
+    def normal(self) -> np.ndarray:
+        """(N, 2) unit vector (y, x) across the rows."""
+        unit = self.row / np.linalg.norm(self.row, axis=1, keepdims=True)
+        return np.stack([unit[:, 1], -unit[:, 0]], axis=1)
+
+
+@dataclass(frozen=True)
+class Triples:
+    """Columns with two like neighbours on opposite sides."""
+
+    column: np.ndarray  # (T,) index of the middle column
+    vector: np.ndarray  # (T, 2) half the distance between the outer two, (y, x), nm, x >= 0
+
+
+def find_triples(yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[float, float]) -> Triples:
+    """Straight, equally bright triples of columns with a spacing inside `period_nm`."""
+    tree = cKDTree(yx_nm)
+    pairs = tree.query_pairs(period_nm[1], output_type="ndarray")
+    length = np.linalg.norm(yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]], axis=1)
+    pairs = pairs[length >= period_nm[0]]
+    directed = np.concatenate([pairs, pairs[:, ::-1]])
+    vector = yx_nm[directed[:, 1]] - yx_nm[directed[:, 0]]
+    forward = (vector[:, 1] > 0) | ((vector[:, 1] == 0) & (vector[:, 0] > 0))
+    directed, vector = directed[forward], vector[forward]
+    # The mirror neighbour is looked up where it should be; the tree answers for all candidates at once.
+    distance, mirror = tree.query(yx_nm[directed[:, 0]] - vector)
+    spacing = np.linalg.norm(vector, axis=1)
+    a, b, c = amplitude[directed[:, 0]], amplitude[directed[:, 1]], amplitude[mirror]
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    keep = (distance < TRIPLE_STRAIGHTNESS * spacing) & (mirror != directed[:, 0]) & (low > TRIPLE_BRIGHTNESS * high)
+    directed, mirror = directed[keep], mirror[keep]
+    return Triples(column=directed[:, 0], vector=0.5 * (yx_nm[directed[:, 1]] - yx_nm[mirror]))
+
+
+def _angles_deg(vector: np.ndarray) -> np.ndarray:
+    """Direction modulo 180 degrees."""
+    return np.rad2deg(np.arctan2(vector[:, 0], vector[:, 1])) % 180.0
+
+
+def _turn_deg(a: np.ndarray, b: float) -> np.ndarray:
+    """Smallest turn between directions, 0 to 90 degrees."""
+    return np.abs((a - b + 90.0) % 180.0 - 90.0)
+
+
+def candidate_directions(triples: Triples, min_support: int) -> list[float]:
+    """Row directions, degrees modulo 180, the best supported first."""
+    if len(triples.column) == 0:
+        return []
+    angle = _angles_deg(triples.vector)
+    histogram = np.bincount(np.round(angle * 2).astype(int) % 360, minlength=360).astype(float)
+    density = gaussian_filter1d(histogram, 3.0, mode="wrap")
+    found: list[float] = []
+    while density.max() > 0 and len(found) < 6:
+        peak = density.argmax() / 2.0
+        near = _turn_deg(angle, peak) < DIRECTION_WIDTH_DEG
+        if near.sum() < min_support:
+            break
+        turn = (angle[near] - peak + 90.0) % 180.0 - 90.0
+        found.append(float((peak + np.median(turn)) % 180.0))
+        density[_turn_deg(np.arange(360) / 2.0, peak) < 1.5 * DIRECTION_WIDTH_DEG] = 0
+    return found
+
+
+def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[float], min_columns: int) -> np.ndarray:
+    """Index of the row direction that each column follows, -1 for none.
+
+    A column with one like-bright direction only is evidence for it (a stripe); a column with several (rocksalt) follows
+    the stripes around it.
+    """
+    n = len(yx_nm)
+    support = np.zeros((n, len(directions)))
+    angle = _angles_deg(triples.vector)
+    for k, direction in enumerate(directions):
+        support[triples.column[_turn_deg(angle, direction) < DIRECTION_WIDTH_DEG], k] = 1.0
+    has_any = support.any(axis=1)
+    exclusive = support * (support.sum(axis=1, keepdims=True) == 1)
+    tree = cKDTree(yx_nm)
+    _, near = tree.query(yx_nm, k=min(FRAME_NEIGHBOURS, n))
+    near = near.reshape(n, -1)
+    stripes = exclusive[near].sum(axis=1)
+    # A real domain is a place where its stripes dominate; the scattered single directions at surfaces are not.
+    dominant = np.where(stripes.max(axis=1) >= 0.5 * near.shape[1], stripes.argmax(axis=1), -1)
+    sizes = np.array([(dominant == k).sum() for k in range(len(directions))])
+    real = np.flatnonzero(sizes >= min_columns)
+    if len(real) == 0:
+        real = np.array([0])  # all bright everywhere: the direction that most columns agree on
+        seed = np.where(support[:, 0] > 0, 0, -1)
+    else:
+        seed = np.where(np.isin(dominant, real), dominant, -1)
+    seeds = np.flatnonzero(seed >= 0)
+    if len(seeds) == 0:
+        return np.full(n, -1)
+    _, nearest = cKDTree(yx_nm[seeds]).query(yx_nm)
+    follows = seed[seeds][nearest]
+    # A column belongs only where the direction is seen around it at all.
+    local = support[near].mean(axis=1)
+    return np.where(has_any | (local[np.arange(n), follows] > 0.2), follows, -1)
+
+
+def local_rows(yx_nm: np.ndarray, triples: Triples, directions: list[float], follows: np.ndarray) -> np.ndarray:
+    """(N, 2) local row vector: the median over the nearest triples of the same direction."""
+    rows = np.full((len(yx_nm), 2), np.nan)
+    angle = _angles_deg(triples.vector)
+    for k, direction in enumerate(directions):
+        mine = np.flatnonzero(follows == k)
+        own = (_turn_deg(angle, direction) < DIRECTION_WIDTH_DEG) & (follows[triples.column] == k)
+        if len(mine) == 0 or own.sum() < 3:
+            continue
+        axis = np.array([np.sin(np.deg2rad(direction)), np.cos(np.deg2rad(direction))])
+        vector = triples.vector[own]
+        vector = vector * np.sign(vector @ axis)[:, None]
+        tree = cKDTree(yx_nm[triples.column[own]])
+        _, near = tree.query(yx_nm[mine], k=min(FRAME_NEIGHBOURS, int(own.sum())))
+        rows[mine] = np.median(vector[near.reshape(len(mine), -1)], axis=1)
+    return rows
+
+
+def stack_pairs(
+    yx_nm: np.ndarray, amplitude: np.ndarray, row: np.ndarray, domain: np.ndarray, ratio_range: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs (lower, upper) of like columns one TM layer apart, with lateral and normal distance in local periods.
+
+    "Upper" is the side of the frame's normal. Each column is paired with its laterally nearest partner on either side.
+    """
+    period = np.linalg.norm(row, axis=1)
+    known = np.flatnonzero(domain >= 0)
+    if len(known) < 2:
+        empty = np.zeros(0)
+        return np.zeros((0, 2), dtype=int), empty, empty
+    reach = np.nanmax(period) * np.hypot(ratio_range[1], 0.62)
+    pairs = known[cKDTree(yx_nm[known]).query_pairs(reach, output_type="ndarray")]
+    pairs = pairs[domain[pairs[:, 0]] == domain[pairs[:, 1]]]
+    delta = yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]]
+    mean_row = 0.5 * (row[pairs[:, 0]] + row[pairs[:, 1]])
+    p = np.linalg.norm(mean_row, axis=1)
+    along = (delta * mean_row).sum(axis=1) / p**2
+    across = (delta[:, 0] * mean_row[:, 1] - delta[:, 1] * mean_row[:, 0]) / p**2
+    swap = across < 0
+    pairs[swap] = pairs[swap][:, ::-1]
+    along, across = np.where(swap, -along, along), np.abs(across)
+    like = np.abs(np.log(amplitude[pairs[:, 0]] / amplitude[pairs[:, 1]])) < 0.8
+    keep = (across >= ratio_range[0]) & (across <= ratio_range[1]) & (np.abs(along) <= 0.6) & like
+    return pairs[keep], along[keep], across[keep]
+
+
+def find_frames(yx_nm: np.ndarray, amplitude: np.ndarray, config: ClassifyConfig) -> Frames:
+    """Follow the cation rows of every domain.
+
+    Parameters
+    ----------
+    yx_nm : numpy.ndarray
+        (N, 2) column positions, nm.
+    amplitude : numpy.ndarray
+        (N,) column amplitudes, positive.
+    config : ClassifyConfig
+        Settings.
+
+    Returns
+    -------
+    Frames
+        With every domain -1 when nothing looks like a layered oxide down the close-packed zone.
+    """
+    n = len(yx_nm)
+    nothing = Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), np.zeros(0))
+    if n < config.min_domain_columns:
+        return nothing
+    tolerance = config.scale_tolerance + 0.03  # the phases themselves differ by 3 % in period
+    period = (IN_PLANE_PERIOD_NM * (1 - tolerance), IN_PLANE_PERIOD_NM * (1 + tolerance))
+    triples = find_triples(yx_nm, amplitude, period)
+    directions = candidate_directions(triples, config.min_domain_columns)
+    if not directions:
+        return nothing
+    domain = assign_directions(yx_nm, triples, directions, config.min_domain_columns)
+    row = local_rows(yx_nm, triples, directions, domain)
+    domain = np.where(np.isfinite(row[:, 0]), domain, -1)
+    return _with_layers(yx_nm, amplitude, row, domain, config)
+
+
+def _with_layers(
+    yx_nm: np.ndarray, amplitude: np.ndarray, row: np.ndarray, domain: np.ndarray, config: ClassifyConfig
+) -> Frames:
+    """Layer spacing, shear and renumbering of the domains whose stacking is a layered oxide's."""
+    layer = np.full(len(yx_nm), np.nan)
+    renumbered, offsets = np.full(len(yx_nm), -1), []
+    pairs, along, across = stack_pairs(yx_nm, amplitude, row, domain, config.ratio_range)
+    for k in np.argsort([-(domain == d).sum() for d in range(domain.max(initial=-1) + 1)]):
+        mine = domain == k
+        own = mine[pairs[:, 0]]
+        if mine.sum() < config.min_domain_columns or own.sum() < 0.25 * mine.sum():
+            continue
+        offset, order = shift_offset(along[own])
+        # Stacking shifts of a layered oxide are 0 or +-1/3: order is 1 for those, 0 for random ones. Small shear only.
+        if order < 0.5 or abs(offset) > 0.08:
+            continue
+        spacing = across[own] * np.linalg.norm(row[pairs[own, 0]], axis=1)
+        middle = 0.5 * (yx_nm[pairs[own, 0]] + yx_nm[pairs[own, 1]])
+        _, near = cKDTree(middle).query(yx_nm[mine], k=min(FRAME_NEIGHBOURS, len(middle)))
+        layer[mine] = np.median(spacing[near.reshape(int(mine.sum()), -1)], axis=1)
+        renumbered[mine] = len(offsets)
+        offsets.append(offset)
+    kept = renumbered >= 0
+    return Frames(np.where(kept[:, None], row, np.nan), layer, renumbered, np.array(offsets))
+
+
+def shift_offset(shift: np.ndarray) -> tuple[float, float]:
+    """Common offset of stacking shifts from the nearest multiple of 1/3, and how well they agree (0 to 1)."""
+    phasor = np.exp(6j * np.pi * shift).mean() if len(shift) else 0j
+    return float(np.angle(phasor) / (6 * np.pi)), float(abs(phasor))
+
+
+def expected_layer_nm(period_nm: float) -> float:
+    """TM layer spacing that goes with an in-plane period."""
+    return LAYER_RATIO * period_nm

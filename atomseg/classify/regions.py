@@ -1,0 +1,200 @@
+"""From gaps and columns to pixels: where the crystal is, and which phase each pixel of it has."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.interpolate import LinearNDInterpolator
+from scipy.ndimage import binary_closing, distance_transform_edt, map_coordinates
+from scipy.spatial import Delaunay, QhullError, cKDTree
+from skimage.draw import polygon
+from skimage.measure import label
+
+from atomseg.classify.config import ClassifyConfig
+from atomseg.classify.frames import Frames
+from atomseg.classify.posterior import STATES
+from atomseg.types import Micrograph, Phase
+
+# Empty circles of a crystal's column pattern are smaller than this: 0.27 nm between bare TM rows and in Si <110>, 0.28 nm
+# in perovskites; a crack or a vacuum bay is larger.
+LARGEST_HOLE_NM = 0.38
+# Fewer square nanometres than this are not a crystal but stray detections.
+SMALLEST_CRYSTAL_NM2 = 1.5
+# A pixel belongs to the nearest gap within this distance: a layer spacing and a half.
+REACH_NM = 0.7
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Coarse sampling grid over the image, in nm."""
+
+    y_nm: np.ndarray
+    x_nm: np.ndarray
+
+    @classmethod
+    def over(cls, micrograph: Micrograph, step_nm: float) -> "Grid":
+        """Grid that spans the pixel centres of an image."""
+        (h, w), (py, px) = micrograph.shape, micrograph.calibration.pixel_size_nm
+        ny, nx = (max(2, int(np.ceil((n - 1) * p / step_nm)) + 1) for n, p in ((h, py), (w, px)))
+        return cls(np.linspace(0, (h - 1) * py, ny), np.linspace(0, (w - 1) * px, nx))
+
+    @property
+    def points(self) -> np.ndarray:
+        """(ny·nx, 2) positions (y, x) in nm."""
+        return np.stack(np.meshgrid(self.y_nm, self.x_nm, indexing="ij"), axis=-1).reshape(-1, 2)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)."""
+        return (len(self.y_nm), len(self.x_nm))
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Exact spacing (y, x) in nm."""
+        return (float(self.y_nm[1] - self.y_nm[0]), float(self.x_nm[1] - self.x_nm[0]))
+
+    def to_pixels(self, values: np.ndarray, shape: tuple[int, int], order: int) -> np.ndarray:
+        """Sample grid values at the pixel centres."""
+        y = np.linspace(0, values.shape[0] - 1, shape[0])
+        x = np.linspace(0, values.shape[1] - 1, shape[1])
+        if order == 0:
+            return values[np.rint(y).astype(int)[:, None], np.rint(x).astype(int)[None, :]]
+        out = np.empty(shape, dtype=np.float32)
+        for start in range(0, shape[0], 256):  # strips keep the coordinate arrays small
+            rows = y[start : start + 256]
+            where = np.meshgrid(rows, x, indexing="ij")
+            out[start : start + 256] = map_coordinates(values, where, order=order, mode="nearest")
+        return out
+
+
+def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.ndarray:
+    """Signed distance to the crystal's outline on the grid, nm, positive inside.
+
+    The crystal is what the columns tile: the triangles of their Delaunay triangulation without large empty circles (an
+    alpha shape), plus half a row around. Intensity plays no part, so a bright amorphous cover is not crystal.
+    """
+    outside = np.full(grid.shape, -1e3)
+    mirrored = _mirror_at_borders(yx_nm, grid, 2 * LARGEST_HOLE_NM)
+    if len(mirrored) < 4:
+        return outside
+    try:
+        mesh = Delaunay(mirrored)
+    except QhullError:
+        return outside  # all columns on one line
+    # Across the image border a lattice meets its mirror image at any distance up to twice its own spacing.
+    at_border = (mesh.simplices >= len(yx_nm)).any(axis=1) & (mesh.simplices < len(yx_nm)).any(axis=1)
+    largest = np.where(at_border, 1.6, 1.0) * LARGEST_HOLE_NM
+    keep = _circumradius(mirrored[mesh.simplices]) < largest
+    simplex = mesh.find_simplex(grid.points)
+    inside = ((simplex >= 0) & keep[simplex]).reshape(grid.shape)
+    inside = _without_specks(inside, SMALLEST_CRYSTAL_NM2 / np.prod(grid.step))
+    if not inside.any():
+        return outside
+    gap = distance_transform_edt(~inside, sampling=grid.step) if not inside.all() else np.zeros(grid.shape)
+    depth = distance_transform_edt(inside, sampling=grid.step) if not inside.all() else np.full(grid.shape, 1e3)
+    return np.where(inside, depth, -gap) + outline_nm
+
+
+def _mirror_at_borders(yx_nm: np.ndarray, grid: Grid, reach_nm: float) -> np.ndarray:
+    """Columns with those near the image border mirrored across it, so that the crystal does not end before the image."""
+    out = yx_nm
+    for axis, edge in ((0, grid.y_nm), (1, grid.x_nm)):
+        low, high = out[:, axis] < reach_nm, out[:, axis] > edge[-1] - reach_nm
+        first, last = out[low].copy(), out[high].copy()
+        first[:, axis] *= -1
+        last[:, axis] = 2 * edge[-1] - last[:, axis]
+        out = np.concatenate([out, first, last])
+    return out
+
+
+def _circumradius(triangle: np.ndarray) -> np.ndarray:
+    """Radius of the circle through the corners of (T, 3, 2) triangles."""
+    a, b, c = (np.linalg.norm(triangle[:, i] - triangle[:, j], axis=1) for i, j in ((0, 1), (1, 2), (2, 0)))
+    u, v = triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0]
+    area = 0.5 * np.abs(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
+    return a * b * c / np.maximum(4 * area, 1e-12)
+
+
+def _without_specks(mask: np.ndarray, smallest_px: float) -> np.ndarray:
+    """Remove connected parts smaller than a number of pixels."""
+    parts = label(mask, connectivity=1)
+    big = np.bincount(parts.ravel()) >= smallest_px
+    big[0] = False
+    return big[parts]
+
+
+def paint(
+    micrograph: Micrograph,
+    columns_yx_nm: np.ndarray,
+    frames: Frames,
+    gaps: pd.DataFrame,
+    probability: np.ndarray,
+    config: ClassifyConfig,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Phase, confidence and occupancy of every pixel.
+
+    Layered and rocksalt part where the interlayer occupancy, interpolated between its sites, crosses the threshold;
+    an O1 gap is the strip between its two TM rows, drawn exactly.
+
+    Returns
+    -------
+    labels : numpy.ndarray
+        (H, W) uint8.
+    confidence, occupancy : numpy.ndarray
+        (H, W) float32.
+    """
+    shape = micrograph.shape
+    grid = Grid.over(micrograph, config.grid_nm)
+    crystal = grid.to_pixels(crystal_distance(columns_yx_nm, grid, config.outline_nm), shape, order=1) > 0
+    labels = np.where(crystal, Phase.UNRESOLVED, Phase.NONE).astype(np.uint8)
+    confidence, occupancy = np.ones(shape, np.float32), np.full(shape, np.nan, np.float32)
+    if len(gaps) == 0:
+        return labels, confidence, occupancy
+    site = gaps[["y_nm", "x_nm"]].to_numpy()
+    distance, nearest = cKDTree(site).query(grid.points, distance_upper_bound=REACH_NM, workers=2)
+    judged = np.isfinite(distance)
+    nearest = np.where(judged, nearest, 0)
+    field = _interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest)
+    occupancy_px = grid.to_pixels(field, shape, order=1)
+    state = probability.argmax(axis=1)
+    unsure = judged & (state[nearest] == STATES.index(Phase.UNRESOLVED))
+    judged_px = grid.to_pixels((judged & ~unsure).reshape(grid.shape), shape, order=0)
+    named = np.where(occupancy_px >= config.occupancy_threshold, Phase.ROCKSALT, Phase.LAYERED)
+    labels = np.where(crystal & judged_px, named, labels).astype(np.uint8)
+    strips = _draw_o1(gaps, columns_yx_nm, frames, state, micrograph)
+    labels[strips & crystal] = Phase.O1
+    occupancy = np.where(crystal & judged_px, occupancy_px, np.nan).astype(np.float32)
+    by_code = np.zeros((len(probability), len(Phase)), np.float32)
+    by_code[:, [int(s) for s in STATES]] = probability
+    nearest_px = grid.to_pixels(nearest.reshape(grid.shape), shape, order=0)
+    confidence = np.where(labels == Phase.NONE, 1.0, by_code[nearest_px, labels]).astype(np.float32)
+    return labels, confidence, occupancy
+
+
+def _interpolate(site: np.ndarray, value: np.ndarray, grid: Grid, nearest: np.ndarray) -> np.ndarray:
+    """Piecewise linear interpolation between sites, the nearest site's value outside their hull."""
+    flat = value[nearest]
+    if len(site) >= 4:
+        try:
+            linear = LinearNDInterpolator(Delaunay(site), value)(grid.points)
+            flat = np.where(np.isfinite(linear), linear, flat)
+        except QhullError:
+            pass  # sites on one line: the nearest value is all there is
+    return flat.reshape(grid.shape)
+
+
+def _draw_o1(
+    gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, state: np.ndarray, micrograph: Micrograph
+) -> np.ndarray:
+    """(H, W) bool, the strips between TM rows whose gap is O1: one parallelogram a pair of columns."""
+    mask = np.zeros(micrograph.shape, dtype=bool)
+    pixel = np.asarray(micrograph.calibration.pixel_size_nm)
+    chosen = gaps[state == STATES.index(Phase.O1)]
+    for lower, upper in zip(chosen["lower"], chosen["upper"], strict=True):
+        a, b = yx_nm[lower], yx_nm[upper]
+        half_a, half_b = 0.5 * frames.row[lower], 0.5 * frames.row[upper]
+        corner = np.stack([a - half_a, a + half_a, b + half_b, b - half_b]) / pixel
+        rr, cc = polygon(corner[:, 0], corner[:, 1], shape=micrograph.shape)
+        mask[rr, cc] = True
+    # Rounding leaves one-pixel seams between neighbouring cells; closing fills them and moves no outer edge.
+    return binary_closing(mask, np.ones((3, 3), dtype=bool)) | mask

@@ -1,0 +1,145 @@
+"""The classification stage."""
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from atomseg.classify.config import ClassifyConfig
+from atomseg.classify.fitness import column_check, contrast_check, lattice_checks
+from atomseg.classify.frames import Frames, find_frames
+from atomseg.classify.gaps import link_rows, measure_gaps
+from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
+from atomseg.classify.regions import REACH_NM, paint
+from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
+
+GAP_FIELDS = (
+    "y_nm",
+    "x_nm",
+    "row_lower",
+    "row_upper",
+    "shift",
+    "shift_err",
+    "occupancy",
+    "occupancy_err",
+    "phase",
+)
+
+
+def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -> PhaseMap:
+    """Read phases off the columns.
+
+    Parameters
+    ----------
+    micrograph : Micrograph
+        The image, for photometry of interlayer sites and the fitness checks.
+    columns : Columns
+        Its columns.
+    config : ClassifyConfig
+        Settings.
+
+    Returns
+    -------
+    PhaseMap
+        With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is not
+        one of a layered oxide down the close-packed zone.
+    """
+    checks = [contrast_check(micrograph), column_check(columns)]
+    frames = _no_frames(len(columns))
+    if not _stopped(checks):
+        frames = find_frames(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), config)
+        checks += lattice_checks(columns, frames, config)
+        if _stopped(checks):
+            frames = _no_frames(len(columns))
+    gaps = measure_gaps(micrograph, columns, frames, config)
+    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
+    gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
+    gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
+    labels, confidence, field = paint(micrograph, columns.yx_nm, frames, gaps, probability, config)
+    if not _stopped(checks):
+        checks.append(_reference_check(labels))
+    return PhaseMap(
+        labels=labels,
+        confidence=confidence,
+        occupancy=field,
+        columns=_column_phases(columns, frames, gaps, probability, labels),
+        gaps=gaps[list(GAP_FIELDS)],
+        frames=_mean_frames(frames),
+        checks=tuple(checks),
+    )
+
+
+def _no_frames(n: int) -> Frames:
+    return Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), np.zeros(0))
+
+
+def _stopped(checks: list[Check]) -> bool:
+    return any(check.verdict is Verdict.STOP for check in checks)
+
+
+def _reference_check(labels: np.ndarray) -> Check:
+    """Rocksalt without any layered crystal in view could be another fcc-like lattice: say so."""
+    counts = np.bincount(labels.ravel(), minlength=len(Phase))
+    share = float(counts[Phase.LAYERED] + counts[Phase.O1]) / max(1, int(counts[1:].sum()))
+    if share < 0.02:
+        return Check(
+            "layered_reference",
+            round(share, 4),
+            Verdict.WARN,
+            "no layered crystal in view: rocksalt here rests on the lattice's geometry alone, which other cubic "
+            "close-packed crystals share, and on the pixel size",
+        )
+    return Check("layered_reference", round(share, 4), Verdict.OK)
+
+
+def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
+    """Mean row and stacking vectors of each domain."""
+    out = []
+    for k in range(len(frames.shift_offset)):
+        mine = frames.domain == k
+        row = np.median(frames.row[mine], axis=0)
+        normal = np.array([row[1], -row[0]]) / np.linalg.norm(row)
+        stack = 0.5 * float(np.median(frames.layer_nm[mine])) * normal
+        out.append(LatticeFrame((row[0], row[1]), (stack[0], stack[1]), int(mine.sum())))
+    return tuple(out)
+
+
+def _column_phases(
+    columns: Columns, frames: Frames, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
+) -> pd.DataFrame:
+    """Phase and evidence of each column: those of the gaps that it bounds or fills, its label that of its pixel."""
+    n = len(columns)
+    row_id, _ = link_rows(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), frames)
+    out = pd.DataFrame({"phase": np.full(n, int(Phase.UNRESOLVED))})
+    shares, shift, occupancy, occupancy_err = _evidence(columns, gaps, probability)
+    h, w = labels.shape
+    pixel = np.clip(np.rint(columns.yx_px).astype(int), 0, [h - 1, w - 1]) if n else np.zeros((0, 2), dtype=int)
+    out["phase"] = labels[pixel[:, 0], pixel[:, 1]].astype(int)
+    # A detection outside the crystal outline is a column of no phase.
+    for k, name in enumerate(PROBABILITY_FIELDS):
+        out[name] = shares[:, k]
+    out["row_id"] = row_id
+    out["stacking_shift"] = shift
+    out["interlayer_occupancy"] = occupancy
+    out["interlayer_occupancy_err"] = occupancy_err
+    return out
+
+
+def _evidence(
+    columns: Columns, gaps: pd.DataFrame, probability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean posterior, shift, occupancy and its error of the gap nearest to each column, NaN where there is none."""
+    n = len(columns)
+    nothing = np.full(n, np.nan)
+    shares = np.zeros((n, len(STATES)))
+    shares[:, -1] = 1.0
+    if len(gaps) == 0 or n == 0:
+        return shares, nothing, nothing, nothing
+    centre = 0.5 * (columns.yx_nm[gaps["lower"]] + columns.yx_nm[gaps["upper"]])
+    distance, nearest = cKDTree(centre).query(columns.yx_nm)
+    near = distance < REACH_NM
+    shares[near] = probability[nearest[near]]
+
+    def take(name: str) -> np.ndarray:
+        return np.where(near, gaps[name].to_numpy(dtype=float)[nearest], np.nan)
+
+    return shares, take("shift"), take("occupancy"), take("occupancy_err")
