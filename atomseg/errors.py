@@ -1,5 +1,10 @@
 """Errors that a user can act on: each says what was seen, what is allowed and how to fix it."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
 
 class AtomsegError(Exception):
     """Base of every error that atomseg raises on purpose; its text is one line for a person."""
@@ -11,6 +16,22 @@ class InputError(AtomsegError):
 
 class CalibrationError(AtomsegError):
     """The pixel size is missing, not a length, or outside what an atomic-resolution image can have."""
+
+
+class MissingPixelSizeError(CalibrationError):
+    """Neither the file nor the user says how large a pixel is; the message says how to give it.
+
+    Parameters
+    ----------
+    message : str
+        One line for a person.
+    image : numpy.ndarray or None
+        (H, W) float32, the decoded image, so that a caller can offer the pixel size that a recognised lattice implies.
+    """
+
+    def __init__(self, message: str, image: "np.ndarray | None" = None) -> None:
+        super().__init__(message)
+        self.image = image
 
 
 class ConfigError(AtomsegError):
