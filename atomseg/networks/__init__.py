@@ -1,5 +1,35 @@
 """Networks and the registry of released models."""
 
+from atomseg.networks.card import ModelCard, TrainingRecord, read_card, write_card
+from atomseg.networks.registry import (
+    DEFAULT_MODEL,
+    Model,
+    check_golden,
+    choose_device,
+    find_model,
+    golden_outputs,
+    list_models,
+    load_model,
+    model_folders,
+)
 from atomseg.networks.unet import HEADS, Outputs, UNet, UNetConfig
 
-__all__ = ["HEADS", "Outputs", "UNet", "UNetConfig"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "HEADS",
+    "Model",
+    "ModelCard",
+    "Outputs",
+    "TrainingRecord",
+    "UNet",
+    "UNetConfig",
+    "check_golden",
+    "choose_device",
+    "find_model",
+    "golden_outputs",
+    "list_models",
+    "load_model",
+    "model_folders",
+    "read_card",
+    "write_card",
+]

@@ -1,0 +1,135 @@
+"""Micrograph to prediction: resample, normalize, run the network tile by tile."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atomseg.errors import ConfigError, InputError
+from atomseg.imaging import Canonical, Tile, tiles, to_canonical
+from atomseg.networks import Model, UNet
+from atomseg.types import Micrograph, Prediction, StageConfig
+
+# The canonical grid is what memory grows with: 24 bytes a pixel of results.
+_MAX_CANONICAL_PX = 400_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferConfig(StageConfig):
+    """Settings of `infer`.
+
+    Parameters
+    ----------
+    tile_px : int
+        Side of a tile in canonical pixels, without its halo; memory grows with its square, the result does not change.
+    """
+
+    tile_px: int = 768
+
+    def __post_init__(self) -> None:
+        if not 64 <= self.tile_px <= 8192:
+            raise ConfigError(f"infer.tile_px is {self.tile_px}; allowed 64 to 8192")
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Network answers for the whole canonical grid, float32."""
+
+    heatmap: np.ndarray
+    offset: np.ndarray
+    offset_sigma: np.ndarray
+    restored: np.ndarray
+    crystal: np.ndarray
+
+
+def infer(micrograph: Micrograph, model: Model, config: InferConfig | None = None) -> Prediction:
+    """What the network sees in a micrograph.
+
+    Parameters
+    ----------
+    micrograph : Micrograph
+        Any size and intensity unit.
+    model : Model
+        From `atomseg.networks.load_model`; its device is used.
+    config : InferConfig, optional
+        Tiling.
+
+    Returns
+    -------
+    Prediction
+        On the canonical grid; `restored` in the micrograph's unit.
+
+    Raises
+    ------
+    InputError
+        If the image on the canonical grid would be too large for this method.
+    """
+    config = config or InferConfig()
+    card = model.card
+    _check_size(micrograph, card.pixel_size_nm)
+    view = to_canonical(
+        micrograph.image, micrograph.calibration.pixel_size_nm, card.pixel_size_nm, card.normalization
+    )
+    maps = _run(view, model, config)
+    return Prediction(
+        heatmap=maps.heatmap,
+        offset_px=maps.offset,
+        offset_sigma_px=maps.offset_sigma,
+        restored=np.maximum(maps.restored, 0.0) * view.normalized.scale,
+        crystal=maps.crystal,
+        pixel_size_nm=card.pixel_size_nm,
+        scale=view.scale,
+        input_shape=micrograph.shape,
+        model_id=card.id,
+        model_sha256=model.sha256,
+        heatmap_threshold=card.heatmap_threshold,
+    )
+
+
+def _check_size(micrograph: Micrograph, canonical_nm: float) -> None:
+    """Refuse what would need more memory than a result is worth."""
+    height, width = (n * p / canonical_nm for n, p in zip(micrograph.shape, micrograph.calibration.pixel_size_nm, strict=True))
+    if height * width > _MAX_CANONICAL_PX:
+        raise InputError(
+            f"{micrograph.name}: {micrograph.shape} pixels of {micrograph.calibration.mean_nm:g} nm are {height * width:.3g} "
+            f"canonical pixels; allowed {_MAX_CANONICAL_PX:g}; check the pixel size or cut the image into pieces"
+        )
+
+
+def _run(view: Canonical, model: Model, config: InferConfig) -> _Maps:
+    """All maps, tile by tile."""
+    image = view.normalized.image
+    stride = model.network.config.stride
+    # Zeros up to a multiple of the stride: what the network's own padding means by "outside".
+    padded = np.pad(image, [(0, -n % stride) for n in image.shape])
+    halo = _up(model.network.config.receptive_px, stride)
+    maps = _Maps(
+        heatmap=np.empty(padded.shape, np.float32),
+        offset=np.empty((2, *padded.shape), np.float32),
+        offset_sigma=np.empty(padded.shape, np.float32),
+        restored=np.empty(padded.shape, np.float32),
+        crystal=np.empty(padded.shape, np.float32),
+    )
+    for tile in tiles((padded.shape[0], padded.shape[1]), _up(config.tile_px, stride), halo):
+        _run_tile(torch.from_numpy(padded[tile.read]), tile, model, maps)
+    height, width = image.shape
+    return _Maps(*(np.ascontiguousarray(m[..., :height, :width]) for m in vars(maps).values()))
+
+
+@torch.inference_mode()
+def _run_tile(piece: Tensor, tile: Tile, model: Model, maps: _Maps) -> None:
+    """Run the network on one tile and write the valid part of its answers."""
+    network: UNet = model.network
+    outputs = network(piece[None, None].to(model.device))
+    keep = (slice(None), *tile.keep)
+    maps.heatmap[tile.write] = torch.sigmoid(outputs.heatmap[0][keep])[0].cpu().numpy()
+    maps.offset[:, *tile.write] = outputs.offset[0][keep].cpu().numpy()
+    maps.offset_sigma[tile.write] = torch.exp(outputs.log_sigma[0][keep].clamp(-5.0, 2.0))[0].cpu().numpy()
+    maps.restored[tile.write] = outputs.restored[0][keep][0].cpu().numpy()
+    maps.crystal[tile.write] = torch.sigmoid(outputs.crystal[0][keep])[0].cpu().numpy()
+
+
+def _up(value: int, multiple: int) -> int:
+    """Smallest multiple that is not less than the value."""
+    return -(-value // multiple) * multiple

@@ -1,0 +1,164 @@
+"""Model cards: what a released model is, how it was made, how good it is."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from atomseg.errors import AtomsegError, ModelError
+from atomseg.imaging import NormalizeConfig
+from atomseg.networks.unet import HEADS, UNetConfig
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """How a model was trained.
+
+    Parameters
+    ----------
+    config, simulation : dict
+        Every setting of the training and of the scenes.
+    seed, steps : int
+        Seed and optimizer steps.
+    scenes : int
+        Simulated scenes seen.
+    seconds : float
+        Wall time of the training.
+    commit : str
+        Commit of the code; ends in ``+changes`` when the checkout had uncommitted ones.
+    version : str
+        Version of the package.
+    device : str
+        Machine it ran on.
+    packages : dict
+        Versions that matter.
+    date : str
+        Day of the release, ISO 8601.
+    """
+
+    config: dict[str, Any]
+    simulation: dict[str, Any]
+    seed: int
+    steps: int
+    scenes: int
+    seconds: float
+    commit: str
+    version: str
+    device: str
+    packages: dict[str, str]
+    date: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a released model is.
+
+    Parameters
+    ----------
+    id : str
+        ``<architecture>.<tag>``; a released id is never used again for other weights.
+    sha256 : str
+        Hash of ``model.safetensors``.
+    architecture : UNetConfig
+        Builds the network.
+    normalization : NormalizeConfig
+        What images go through before the network.
+    pixel_size_nm : float
+        Pixel size the network works at.
+    valid_pixel_size_nm : tuple of float
+        Smallest and largest pixel size of micrographs it was trained on.
+    heatmap_threshold : float
+        Heat map value from which a peak is a column; has the best F1 on the validation scenes.
+    training : TrainingRecord
+        How it was made.
+    accuracy : dict
+        Measured on scenes that it was not trained on; the keys carry units.
+    limits : tuple of str
+        What it should not be used for.
+    heads : tuple of str
+        What it answers.
+    licence : str
+        Licence of the weights, SPDX.
+    schema : int
+        Version of this record.
+    """
+
+    id: str
+    sha256: str
+    architecture: UNetConfig
+    normalization: NormalizeConfig
+    pixel_size_nm: float
+    valid_pixel_size_nm: tuple[float, float]
+    heatmap_threshold: float
+    training: TrainingRecord
+    accuracy: dict[str, float]
+    limits: tuple[str, ...]
+    heads: tuple[str, ...] = field(default=HEADS)
+    licence: str = "GPL-3.0-or-later"
+    schema: int = SCHEMA
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write a card as JSON."""
+    path.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read and check a card.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is not JSON, or a key is missing, unknown or of the wrong type.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path.parent} is not a model folder: card.json is missing; give a folder with a card") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} can not be read as a model card ({error}); take the folder from a release") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise ModelError(f"{path} has card schema {schema}; this version reads {SCHEMA}; install a matching atomseg")
+    try:
+        return _build(ModelCard, data, "card")
+    except (TypeError, AtomsegError) as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _build(kind: type[T], data: Any, where: str) -> T:
+    """Instance of a dataclass from JSON values; every key must be there and nothing else."""
+    if not isinstance(data, dict):
+        raise TypeError(f"{where} is {data!r}, not an object")
+    hints = get_type_hints(kind)
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if set(data) != names:
+        wrong = sorted(set(data) ^ names)
+        raise TypeError(f"{where} has missing or unknown keys: {', '.join(wrong)}")
+    return kind(**{name: _value(hints[name], data[name], f"{where}.{name}") for name in names})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """Value of a field, checked against its type."""
+    if hasattr(hint, "__dataclass_fields__"):
+        return _build(hint, value, where)
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"{where} is {value!r}, not a list")
+        kinds = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
+        if len(kinds) != len(value):
+            raise TypeError(f"{where} has {len(value)} values, not {len(kinds)}")
+        return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if origin is Any:
+        return value
+    if not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool):
+        raise TypeError(f"{where} is {value!r}, not of type {origin.__name__}")
+    if origin is dict:
+        return {key: _value(arguments[1], v, f"{where}.{key}") for key, v in value.items()}
+    return value

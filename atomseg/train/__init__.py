@@ -1,0 +1,8 @@
+"""Training: scenes simulated on the fly, one Lightning module, releases."""
+
+from atomseg.train.config import TrainConfig
+from atomseg.train.losses import LossConfig
+from atomseg.train.run import train
+from atomseg.train.targets import TargetConfig
+
+__all__ = ["LossConfig", "TargetConfig", "TrainConfig", "train"]

@@ -1,0 +1,282 @@
+"""The training run: data, loggers, checkpoints, resume."""
+
+import json
+import logging
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from atomseg.errors import ConfigError, ModelError, OutputError
+from atomseg.simulate import SceneConfig
+from atomseg.train.config import TrainConfig
+from atomseg.train.dataset import Example, SceneSource, SceneStream, validation_examples
+from atomseg.train.module import ColumnTraining, validation_batches
+from atomseg.train.pictures import picture_grid, save_grid
+from atomseg.train.scenes import TrainingScenes
+
+# May differ when a run is resumed: they change how long and how comfortably it runs, not what is learned at a step.
+_FREE_ON_RESUME = {
+    "steps": 1,
+    "warmup_steps": 0,
+    "decay_fraction": 0.5,
+    "validation_interval": 1,
+    "checkpoint_interval": 1,
+    "picture_interval": 1,
+    "workers": 0,
+    "threads": 0,
+    "accelerator": "auto",
+}
+_N_PICTURES = 8
+
+
+def train(config: TrainConfig, *, simulation: SceneConfig, output: Path, resume: bool = False) -> Path:
+    """Train a network on scenes that are simulated on the fly.
+
+    Writes ``checkpoints/last.ckpt``, ``metrics/*/metrics.csv``, ``tensorboard/``, ``pictures/*.png`` and the two
+    configurations as JSON into `output`.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Settings.
+    simulation : SceneConfig
+        Distribution of scenes.
+    output : pathlib.Path
+        Folder of the run.
+    resume : bool
+        Go on from ``checkpoints/last.ckpt``; the batches go on where they stopped.
+
+    Returns
+    -------
+    pathlib.Path
+        The last checkpoint, to be given to `release`.
+
+    Raises
+    ------
+    OutputError
+        If `output` has a run and `resume` is False.
+    ModelError
+        If there is nothing to resume.
+    ConfigError
+        If the checkpoint was made with other settings.
+    """
+    output = Path(output)
+    _check_start(config, _last_checkpoint(output), resume=resume)
+    _write_settings(config, simulation, output)
+    return fit(config, TrainingScenes(simulation, config), output=output, resume=resume)
+
+
+def fit(config: TrainConfig, source: SceneSource, *, output: Path, resume: bool = False) -> Path:
+    """Train on scenes of any source; what `train` does once the settings are checked and kept.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Settings.
+    source : SceneSource
+        Draws one scene from a generator.
+    output, resume
+        As for `train`.
+    """
+    last = _last_checkpoint(output)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    examples = validation_examples(source, config)
+    first_step = int(read_checkpoint(last)["global_step"]) if resume else 0
+    trainer = _trainer(config, output, examples, first_step)
+    module = ColumnTraining(config, examples)
+    data = _Data(config, source, examples)
+    trainer.fit(module, datamodule=data, ckpt_path=str(last) if resume else None, weights_only=True)
+    trainer.save_checkpoint(last)
+    return last
+
+
+def _last_checkpoint(output: Path) -> Path:
+    """Where a run keeps the checkpoint that it resumes from."""
+    return output / "checkpoints" / "last.ckpt"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Contents of a checkpoint, tensors and plain values only.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or was not written by `train`.
+    """
+    if not path.is_file():
+        raise ModelError(f"no checkpoint at {path}; train first, or give the folder of a run that was started")
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if "atomseg_config" not in checkpoint:
+        raise ModelError(f"{path} is not a checkpoint of atomseg train; give one from a run's checkpoints folder")
+    return checkpoint
+
+
+def choose_precision(config: TrainConfig) -> str:
+    """``32-true`` or ``bf16-mixed``: what the settings say, or the faster one of this machine."""
+    if config.precision != "auto":
+        return config.precision
+    if config.accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return "bf16-mixed" if "AMX" in capability or "BF16" in capability else "32-true"
+
+
+class _Data(lightning.LightningDataModule):
+    """Training stream and validation batches."""
+
+    def __init__(self, config: TrainConfig, source: SceneSource, examples: list[Example]) -> None:
+        super().__init__()
+        self._config = config
+        self._source = source
+        self._examples = examples
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Stream that starts where the restored run stopped."""
+        trainer = self.trainer
+        assert trainer is not None  # Lightning attaches it before asking for data
+        stream = SceneStream(
+            self._source,
+            self._config,
+            first_batch=trainer.global_step,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        workers = self._config.workers
+        return DataLoader(
+            stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=False
+        )
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Fixed batches."""
+        return DataLoader(_Batches(validation_batches(self._examples, self._config.batch_size)), batch_size=None)
+
+
+class _Batches(Dataset[dict[str, Tensor]]):
+    """Batches kept in memory."""
+
+    def __init__(self, batches: list[dict[str, Tensor]]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self._batches[index]
+
+
+class _Pictures(Callback):
+    """Saves a picture grid of the first validation scenes every so many steps."""
+
+    def __init__(self, folder: Path, interval: int, examples: list[Example]) -> None:
+        self._folder = folder
+        self._interval = interval
+        self._examples = examples[:_N_PICTURES]
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self._interval and step != trainer.max_steps:
+            return
+        if not trainer.is_global_zero or not isinstance(module, ColumnTraining):
+            return
+        grid = picture_grid(module.average, self._examples)
+        save_grid(grid, self._folder / f"step_{step:07d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("validation", grid, step)
+
+
+class _Clock(Callback):
+    """Counts the seconds of training over all interruptions, for the model card."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._start = time.monotonic()
+
+    def on_train_start(self, *_: Any) -> None:
+        self._start = time.monotonic()
+
+    def state_dict(self) -> dict[str, float]:
+        """Seconds so far."""
+        return {"seconds": self._before + time.monotonic() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = float(state_dict["seconds"])
+
+    def on_save_checkpoint(self, _trainer: Any, _module: Any, checkpoint: dict[str, Any]) -> None:
+        """Put the seconds where `release` finds them."""
+        checkpoint["atomseg_seconds"] = self.state_dict()["seconds"]
+
+
+def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_step: int) -> lightning.Trainer:
+    """Lightning's trainer with checkpoints, loggers and pictures."""
+    started = f"from_step_{first_step:07d}"  # a resumed run adds its logs, it does not replace those before
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    checkpoints = ModelCheckpoint(
+        dirpath=output / "checkpoints",
+        filename="{step:07d}",
+        every_n_train_steps=config.checkpoint_interval,
+        save_last=True,
+        save_top_k=1,
+        monitor="step",
+        mode="max",
+    )
+    return lightning.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        precision=choose_precision(config),  # type: ignore[arg-type]
+        max_steps=config.steps,
+        max_epochs=-1,
+        gradient_clip_val=config.gradient_clip,
+        val_check_interval=min(config.validation_interval, config.steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        logger=[
+            CSVLogger(output / "metrics", name="", version=started),
+            TensorBoardLogger(output / "tensorboard", name="", version=started),
+        ],
+        callbacks=[checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Clock()],
+        default_root_dir=output,
+        enable_model_summary=False,
+    )
+
+
+def _check_start(config: TrainConfig, last: Path, *, resume: bool) -> None:
+    """Refuse to overwrite a run, to resume nothing, or to resume with other settings."""
+    if not resume:
+        if last.exists():
+            raise OutputError(f"{last.parent.parent} already holds a run; say --resume to go on, or give another folder")
+        return
+    saved = read_checkpoint(last)["atomseg_config"]
+    now, then = _plain(asdict(replace(config, **_FREE_ON_RESUME))), _plain(saved) | _FREE_ON_RESUME
+    different = sorted(key for key in now if now[key] != then.get(key))
+    if different:
+        seen = ", ".join(f"{key}: {then.get(key)} then, {now[key]} now" for key in different)
+        raise ConfigError(f"the run in {last.parent.parent} was started with other settings ({seen}); use the same ones")
+
+
+def _plain(value: Any) -> Any:
+    """Value as it comes back from JSON: tuples as lists."""
+    return json.loads(json.dumps(value))
+
+
+def _write_settings(config: TrainConfig, simulation: SceneConfig, output: Path) -> None:
+    """Keep what the run was started with beside its results."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "train.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
+        (output / "simulation.json").write_text(json.dumps(asdict(simulation), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"can not write the run to {output}: {error}") from error

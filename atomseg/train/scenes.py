@@ -1,0 +1,42 @@
+"""Scenes of the size that training needs, at a pixel size drawn for each."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from atomseg.imaging import CANONICAL_PIXEL_NM
+from atomseg.simulate import SceneConfig, simulate
+from atomseg.train.config import TrainConfig
+from atomseg.types import Scene
+
+# Rounding of the scene's shape on both grids.
+_MARGIN_PX = 2
+
+
+@dataclass(frozen=True)
+class TrainingScenes:
+    """Draws scenes that just cover a training crop, whatever their pixel size.
+
+    Parameters
+    ----------
+    simulation : SceneConfig
+        Distribution of scenes; its shape is replaced.
+    config : TrainConfig
+        Crop and smallest pixel size.
+    """
+
+    simulation: SceneConfig
+    config: TrainConfig
+
+    def __call__(self, rng: np.random.Generator) -> Scene:
+        """One scene."""
+        scan = self.simulation.scan
+        low, high = (max(size, self.config.smallest_pixel_nm) for size in scan.pixel_size_nm)
+        pixel_nm = math.exp(rng.uniform(math.log(low), math.log(high)))
+        smallest_nm = pixel_nm * (1 - max(scan.anisotropy))
+        side = math.ceil(self.config.crop_px * CANONICAL_PIXEL_NM / smallest_nm) + _MARGIN_PX
+        scene = replace(
+            self.simulation, shape=(side, side), scan=replace(scan, pixel_size_nm=(pixel_nm, pixel_nm))
+        )
+        return simulate(scene, rng, truth="columns")
