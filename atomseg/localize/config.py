@@ -1,0 +1,58 @@
+"""Settings of localization."""
+
+from dataclasses import dataclass
+
+from atomseg.errors import ConfigError
+from atomseg.types import StageConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizeConfig(StageConfig):
+    """How peaks become columns.
+
+    Parameters
+    ----------
+    merge_nm : float
+        Peaks and fitted columns closer than this are one column, nm. Distinct columns of the structures in scope are at
+        least 0.13 nm apart in projection.
+    max_shift_nm : float
+        A fit that walks further than this from its peak has failed, nm.
+    window_fwhm : float
+        Radius of the fitted window in full widths at half maximum of the image's typical column.
+    max_iterations : int
+        Rounds of the joint fit.
+    tolerance_pm : float
+        The fit of a column ends when its own and its neighbours' steps are smaller than this, pm.
+    min_significance : float
+        A column is not seen when its amplitude is below this many errors and the network is unsure (`sure_probability`).
+    sure_probability : float
+        Detection probability from which a column is kept however dim it is.
+
+    Raises
+    ------
+    ConfigError
+        If a number is outside its range.
+    """
+
+    merge_nm: float = 0.08
+    max_shift_nm: float = 0.07
+    window_fwhm: float = 1.3
+    max_iterations: int = 25
+    tolerance_pm: float = 0.2
+    min_significance: float = 2.5
+    sure_probability: float = 0.8
+
+    def __post_init__(self) -> None:
+        ranges: dict[str, tuple[float, float]] = {
+            "merge_nm": (0.0, 0.13),
+            "max_shift_nm": (0.005, 0.12),
+            "window_fwhm": (0.8, 3.0),
+            "max_iterations": (1, 500),
+            "tolerance_pm": (1e-3, 10.0),
+            "min_significance": (0.0, 20.0),
+            "sure_probability": (0.0, 1.0),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"localize.{name} is {value:g}; allowed {low:g} to {high:g}")

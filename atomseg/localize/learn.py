@@ -1,0 +1,157 @@
+"""What the columns of this image have in common: width, noise, and how much they scatter, from a sample of them."""
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from atomseg.localize.model import AMPLITUDE, LEVEL, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, background, render
+from atomseg.localize.noise import Noise, high_pass_noise, noise_from_residuals
+from atomseg.localize.solve import Prior, Problem, add_prior, normal_equations, solve
+from atomseg.localize.windows import Canvas, offsets, window
+
+FWHM_PER_SIGMA = 2.3548200450309493
+# First guess of a column's standard deviation, nm: the middle of what probes in use give (0.035 to 0.1).
+FIRST_UNIT_NM = 0.05
+NARROWEST_NM, WIDEST_NM = 0.025, 0.14
+# The sample: patches of neighbouring columns, of which the inner ones, whose neighbours are all in the patch, are used.
+N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
+# Scatter of the shape (relative precision) and of background slopes (typical amplitudes per standard deviation) below
+# which a pull would be tighter than real columns are alike: 2.5 % in width, and the slope at the edge of a crystal
+# whose probe has 30 % of its weight in a tail of 0.25 nm.
+LEAST_SHAPE_SD, LEAST_SLOPE = 0.05, 0.004
+BROAD_SHAPE_SD, BROAD_SLOPE = 0.5, 0.05
+
+
+def window_radius_nm(
+    seeds_nm: np.ndarray, unit_nm: float, step_nm: tuple[float, float], window_fwhm: float
+) -> np.ndarray:
+    """(N,) radius of each column's window, nm.
+
+    1.3 FWHM holds 99 % of the light. A window that reaches into a neighbour's core inherits the neighbour's misfit, so it
+    ends at 0.62 of the way there, but never below 0.95 FWHM (background and amplitude would trade places) or 2.3 pixels.
+    """
+    fwhm = FWHM_PER_SIGMA * unit_nm
+    nearest = np.full(len(seeds_nm), np.inf)
+    if len(seeds_nm) > 1:
+        nearest = cKDTree(seeds_nm).query(seeds_nm, k=2)[0][:, 1]
+    radius = np.clip(0.62 * nearest, 0.95 * fwhm, max(window_fwhm, 0.95) * fwhm)
+    return np.maximum(radius, 2.3 * max(step_nm))
+
+
+def start(seeds_nm: torch.Tensor, unit_nm: float, prior: Prior) -> Fit:
+    """Columns at their seeds with the typical shape and no light yet."""
+    shape = torch.zeros(len(seeds_nm), 7, dtype=torch.float32, device=seeds_nm.device)
+    for index, value in zip((P_YY, P_XX, P_YX), prior.shape, strict=True):
+        shape[:, index - 2] = value
+    return Fit(seeds_nm.clone(), shape, unit_nm)
+
+
+def problem(
+    canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, noise: Noise, prior: Prior, window_fwhm: float
+) -> Problem:
+    """Problem with windows for these seeds and the settings of a quick fit."""
+    radius = window_radius_nm(seeds_nm.cpu().numpy(), unit_nm, canvas.step_nm, window_fwhm)
+    return Problem(
+        canvas=canvas,
+        seeds_nm=seeds_nm,
+        radius_nm=torch.from_numpy(radius).to(seeds_nm.device),
+        noise=noise,
+        prior=prior,
+        max_shift_nm=0.07,
+        tolerance_nm=1e-3,
+        max_iterations=14,
+    )
+
+
+def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[float, Noise, Prior]:
+    """Typical standard deviation of a column (nm), noise and prior.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Image.
+    seeds_nm : torch.Tensor
+        (N, 2) float64 starting positions, nm.
+    window_fwhm : float
+        Radius of the windows in widths.
+    """
+    chosen, inner = _sample(seeds_nm.cpu().numpy())
+    sample = seeds_nm[torch.from_numpy(chosen).to(seeds_nm.device)]
+    noise = high_pass_noise(canvas.image.cpu().numpy())
+    unit = max(FIRST_UNIT_NM, 0.6 * max(canvas.step_nm))
+    contrast = float(torch.quantile(canvas.image.reshape(-1)[:: max(1, canvas.image.numel() // 100_000)], 0.99))
+    prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast)
+    for _ in range(3):
+        task = problem(canvas, sample, unit, noise, prior, window_fwhm)
+        solved = solve(task, start(sample, unit, prior))
+        bright = _bright(solved.fit, torch.from_numpy(inner).to(sample.device) & ~solved.failed)
+        noise = _noise(task, solved.fit, bright)
+        typical = solved.fit.shape[bright][:, 1:4].median(dim=0).values.tolist() if len(bright) else [1.0, 1.0, 0.0]
+        size = max(typical[0] * typical[1] - typical[2] ** 2, 1e-3) ** -0.25
+        prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * _typical_amplitude(solved.fit, bright))
+        found = float(np.clip(unit * size, max(NARROWEST_NM, 0.4 * max(canvas.step_nm)), WIDEST_NM))
+        if abs(found / unit - 1.0) < 0.1 or len(bright) < 3:
+            break
+        unit = found
+    return unit, noise, _scatter(task, solved.fit, bright, noise)
+
+
+def _sample(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of patches of columns, and which of them lie inside a patch (bool)."""
+    n = len(points)
+    if n <= N_PATCHES * PATCH_COLUMNS:
+        return np.arange(n), np.ones(n, dtype=bool)
+    centres = points[np.linspace(0, n - 1, N_PATCHES).astype(int)]
+    near = cKDTree(points).query(centres, k=PATCH_COLUMNS)[1]
+    chosen = np.unique(near)
+    return chosen, np.isin(chosen, near[:, :PATCH_INNER])
+
+
+def _bright(fit: Fit, usable: torch.Tensor) -> torch.Tensor:
+    """Indices of the brighter half of the usable columns: the dim ones say little about shape."""
+    rows = usable.nonzero()[:, 0]
+    amplitude = fit.shape[rows, AMPLITUDE - 2]
+    return rows[amplitude >= amplitude.median()] if len(rows) else rows
+
+
+def _typical_amplitude(fit: Fit, rows: torch.Tensor) -> float:
+    """Median amplitude of `rows`, canvas units; 1 when there are none."""
+    return float(fit.shape[rows, AMPLITUDE - 2].median().clamp_min(1e-3)) if len(rows) else 1.0
+
+
+def _noise(task: Problem, fit: Fit, rows: torch.Tensor) -> Noise:
+    """Noise from what the fit of `rows` leaves over."""
+    if not len(rows):
+        return task.noise
+    canvas = task.canvas
+    total = render(canvas, fit)
+    grid = offsets(float(task.radius_nm[rows].max()), canvas.step_nm, canvas.image.device)
+    some = fit.take(rows)
+    win = window(canvas, some.yx_nm, grid, task.radius_nm[rows, None].to(torch.float32), fit.unit_nm)
+    level = total[win.index] + background(some, win)
+    residual = canvas.image.reshape(-1)[win.index] - level
+    used = (win.inside * canvas.valid.reshape(-1)[win.index]) > 0
+    pixels = max(float(used.sum()) / len(rows), 9.5)
+    # Nine parameters a column, of which the pulls leave about seven.
+    return noise_from_residuals(level[used].cpu().numpy(), residual[used].cpu().numpy(), pixels / (pixels - 7.0))
+
+
+def _scatter(task: Problem, fit: Fit, rows: torch.Tensor, noise: Noise) -> Prior:
+    """Typical shape, and the scatter of shape and slope beyond what noise makes."""
+    amplitude = _typical_amplitude(fit, rows)
+    if len(rows) < 8:
+        return Prior((1.0, 1.0, 0.0), LEAST_SHAPE_SD * 3.0, LEAST_SLOPE * 3.0 * amplitude)
+    quiet = Problem(**{**vars(task), "noise": noise})
+    normal = add_prior(normal_equations(quiet, fit, render(task.canvas, fit), rows), fit.take(rows), quiet.prior)
+    variance = torch.diagonal(torch.linalg.inv(normal.curvature.double()), dim1=1, dim2=2)
+    values = torch.cat([torch.zeros(len(rows), 2, device=fit.shape.device), fit.shape[rows]], dim=1).double()
+    middle = values.median(dim=0).values
+    seen = (1.4826 * (values - middle).abs().median(dim=0).values) ** 2
+    beyond = (seen - variance.median(dim=0).values).clamp_min(0.0)
+    shape_sd = max(float(beyond[[P_YY, P_XX, P_YX]].mean()) ** 0.5, LEAST_SHAPE_SD)
+    slope_sd = max(float(beyond[[SLOPE_Y, SLOPE_X]].mean()) ** 0.5, LEAST_SLOPE * amplitude)
+    shape = (float(middle[P_YY]), float(middle[P_XX]), float(middle[P_YX]))
+    return Prior(shape, shape_sd, slope_sd)
+
+
+__all__ = ["FWHM_PER_SIGMA", "LEVEL", "learn", "problem", "start", "window_radius_nm"]

@@ -1,0 +1,74 @@
+"""How noisy a pixel is, as a function of its level, from what the fit leaves over."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+N_BINS = 12
+# Residuals beyond this many standard deviations of their bin are misfits (a column that was not found), not noise.
+CLIP_SIGMAS = 4.0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of a pixel: ``max(constant + gain * level, least)``, in units of the canvas squared.
+
+    Poisson noise of a detector with offset gives a straight line in the level; the line need not go through zero.
+    """
+
+    constant: float
+    gain: float
+    least: float
+
+    def variance(self, level: torch.Tensor) -> torch.Tensor:
+        """Variance at `level`, same shape."""
+        return (self.constant + self.gain * level).clamp_min(self.least)
+
+
+def high_pass_noise(image: np.ndarray) -> Noise:
+    """A first, level-independent guess: the robust scatter of the image's fourth differences.
+
+    The filter (1, -4, 6, -4, 1) along each axis takes out everything smooth; of the two axes the quieter is the better
+    guess, because what is left of the columns only adds.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (H, W) float, H and W at least 5.
+    """
+    gain = np.sqrt(1.0 + 16.0 + 36.0 + 16.0 + 1.0)
+    scatter = min(float(np.median(np.abs(np.diff(image, 4, axis=axis)))) for axis in (0, 1))
+    sigma = max(1.4826 * scatter / gain, 1e-4)
+    return Noise(sigma**2, 0.0, 0.1 * sigma**2)
+
+
+def noise_from_residuals(level: np.ndarray, residual: np.ndarray, freedom: float) -> Noise:
+    """Straight line through the residual variance in bins of the level.
+
+    Parameters
+    ----------
+    level, residual : numpy.ndarray
+        (M,) float, model and image minus model of many pixels.
+    freedom : float
+        Pixels per degree of freedom left: the variance is multiplied by it, because the fit follows the noise.
+    """
+    edges = np.quantile(level, np.linspace(0.0, 1.0, N_BINS + 1))
+    which = np.clip(np.searchsorted(edges, level, side="right") - 1, 0, N_BINS - 1)
+    centre, variance = np.zeros(N_BINS), np.zeros(N_BINS)
+    for k in range(N_BINS):
+        values = residual[which == k]
+        if values.size < 20:
+            continue
+        square = values**2
+        kept = square <= CLIP_SIGMAS**2 * square.mean()
+        centre[k], variance[k] = level[which == k].mean(), square[kept].mean() * freedom
+    filled = variance > 0
+    if filled.sum() < 3:
+        everything = max(float((residual**2).mean()) * freedom, 1e-10)
+        return Noise(everything, 0.0, 0.1 * everything)
+    # Relative scatter of every bin is the same, so each weighs by the inverse of its value.
+    gain, constant = np.polyfit(centre[filled], variance[filled], 1, w=1.0 / variance[filled])
+    if gain < 0:
+        gain, constant = 0.0, float(variance[filled].mean())
+    return Noise(float(constant), float(gain), 0.3 * float(variance[filled].min()))

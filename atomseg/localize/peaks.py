@@ -1,0 +1,91 @@
+"""Peaks of the network's heat map, as starting positions in input pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+from scipy.spatial import cKDTree
+
+from atomseg.types import Prediction
+
+# Peaks are looked for in a disc of this radius: half the smallest distance of two columns that the network can separate.
+PEAK_RADIUS_NM = 0.05
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Starting positions.
+
+    Parameters
+    ----------
+    yx_px : numpy.ndarray
+        (N, 2) float64, input pixels.
+    probability : numpy.ndarray
+        (N,) float64, height of the heat map.
+    sigma_px : numpy.ndarray
+        (N, 2) float64, the network's own error of y and x in input pixels.
+    """
+
+    yx_px: np.ndarray
+    probability: np.ndarray
+    sigma_px: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.probability)
+
+
+def find_peaks(prediction: Prediction, merge_nm: float) -> Peaks:
+    """Local maxima of the heat map above its own threshold, moved by the predicted offset.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Network outputs.
+    merge_nm : float
+        Of peaks closer than this only the highest is kept, nm.
+
+    Returns
+    -------
+    Peaks
+        Sorted by row, then column.
+    """
+    heat = prediction.heatmap
+    reach = max(1, int(PEAK_RADIUS_NM / prediction.pixel_size_nm))
+    yy, xx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    highest = maximum_filter(heat, footprint=yy**2 + xx**2 <= reach**2 + 0.5, mode="constant", cval=-1.0)
+    row, col = np.nonzero((heat >= highest) & (heat > prediction.heatmap_threshold))
+    centre = np.stack([row, col], axis=-1).astype(np.float64) + prediction.offset_px[:, row, col].T
+    probability = heat[row, col].astype(np.float64)
+    kept = strongest(centre * prediction.pixel_size_nm, probability, merge_nm)
+    yx_px = prediction.to_input_px(centre[kept])
+    shape = np.asarray(prediction.input_shape)
+    inside = ((yx_px > -0.5) & (yx_px < shape - 0.5)).all(1)
+    sigma = prediction.offset_sigma_px[row, col].astype(np.float64)[kept, None] * np.asarray(prediction.scale)
+    return Peaks(yx_px[inside], probability[kept][inside], sigma[inside])
+
+
+def strongest(yx_nm: np.ndarray, strength: np.ndarray, radius_nm: float) -> np.ndarray:
+    """Indices, ascending, of points that have no stronger kept point within the radius.
+
+    Parameters
+    ----------
+    yx_nm : numpy.ndarray
+        (N, 2) positions, nm.
+    strength : numpy.ndarray
+        (N,) larger wins.
+    radius_nm : float
+        Radius, nm.
+    """
+    kept = np.ones(len(yx_nm), dtype=bool)
+    if len(yx_nm) < 2:
+        return np.flatnonzero(kept)
+    pairs = cKDTree(yx_nm).query_pairs(radius_nm, output_type="ndarray")
+    # Strongest pairs first, so that a point that is itself removed removes nobody.
+    rank = np.empty(len(strength), dtype=np.int64)
+    rank[np.argsort(-strength, kind="stable")] = np.arange(len(strength))
+    ordered = np.sort(rank[pairs], axis=1)
+    point = np.argsort(rank)
+    for first, second in ordered[np.lexsort((ordered[:, 1], ordered[:, 0]))]:
+        if kept[point[first]]:
+            kept[point[second]] = False
+    return np.flatnonzero(kept)

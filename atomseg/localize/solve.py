@@ -1,0 +1,293 @@
+"""The joint fit: every column against the image minus all other columns, until nothing moves."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from atomseg.localize.model import (
+    AMPLITUDE,
+    N_PARAMETERS,
+    P_XX,
+    P_YX,
+    P_YY,
+    SLOPE_X,
+    SLOPE_Y,
+    X,
+    Y,
+    Fit,
+    background,
+    jacobian,
+    render,
+)
+from atomseg.localize.noise import Noise
+from atomseg.localize.windows import Canvas, chunk_rows, offsets, window
+
+# Standard deviations of a column relative to the typical one; beyond, it is not a column or not one.
+NARROWEST, WIDEST = 0.5, 2.0
+# Levenberg's share of the diagonal: enough to tame a dim column, too little to slow a bright one.
+DAMPING = 0.01
+# Longest step of a position, in typical standard deviations, and of a precision.
+LONGEST_STEP = 0.35
+# Rounds in which only amplitude and background move: the start knows neither.
+LINEAR_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What columns of one image have in common, as a soft pull.
+
+    Parameters
+    ----------
+    shape : tuple of float
+        Typical precisions (yy, xx, yx) in inverse squared units.
+    shape_sd : float
+        How far a column's precisions scatter about them.
+    slope_sd : float
+        How far background slopes scatter about zero, intensity per unit length.
+    """
+
+    shape: tuple[float, float, float]
+    shape_sd: float
+    slope_sd: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that stays fixed while the columns move."""
+
+    canvas: Canvas
+    seeds_nm: torch.Tensor
+    radius_nm: torch.Tensor
+    noise: Noise
+    prior: Prior
+    max_shift_nm: float
+    tolerance_nm: float
+    max_iterations: int
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal equations of n columns, each alone: curvature (n, 9, 9), gradient (n, 9), chi² (n,), pixels (n,)."""
+
+    curvature: torch.Tensor
+    gradient: torch.Tensor
+    chi2: torch.Tensor
+    pixels: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The end of the joint fit.
+
+    Parameters
+    ----------
+    fit : Fit
+        Columns.
+    failed : torch.Tensor
+        (N,) bool, left its neighbourhood or turned dark: back at its seed with the typical shape.
+    restless : torch.Tensor
+        (N,) bool, still moving after the last round.
+    bounded : torch.Tensor
+        (N,) bool, width at its bound.
+    iterations : int
+        Rounds used.
+    """
+
+    fit: Fit
+    failed: torch.Tensor
+    restless: torch.Tensor
+    bounded: torch.Tensor
+    iterations: int
+
+
+def normal_equations(problem: Problem, fit: Fit, total: torch.Tensor, rows: torch.Tensor) -> Normal:
+    """Curvature and gradient of the weighted squares of `rows`, without the prior.
+
+    Parameters
+    ----------
+    problem : Problem
+        Image and settings.
+    fit : Fit
+        All columns.
+    total : torch.Tensor
+        (H * W,) all Gaussians, from `render`.
+    rows : torch.Tensor
+        (n,) int64 columns.
+    """
+    canvas = problem.canvas
+    image, valid = canvas.image.reshape(-1), canvas.valid.reshape(-1)
+    reach = problem.radius_nm[rows]
+    grid = offsets(float(reach.max()), canvas.step_nm, image.device)
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for some_rows in rows.split(chunk_rows(grid)):
+        some = fit.take(some_rows)
+        win = window(canvas, some.yx_nm, grid, problem.radius_nm[some_rows, None].to(torch.float32), fit.unit_nm)
+        level = total[win.index] + background(some, win)
+        residual = image[win.index] - level
+        weight = win.inside * valid[win.index] / problem.noise.variance(level)
+        slope = jacobian(some, win)
+        weighted = slope * weight[:, None, :]
+        parts.append(
+            (
+                weighted @ slope.transpose(1, 2),
+                (weighted @ residual[:, :, None])[:, :, 0],
+                (weight * residual * residual).sum(1),
+                (weight > 0).sum(1),
+            )
+        )
+    return Normal(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def add_prior(normal: Normal, fit: Fit, prior: Prior) -> Normal:
+    """Normal equations with the pull towards typical shape and flat background."""
+    curvature, gradient = normal.curvature.clone(), normal.gradient.clone()
+    for index, mean, sd in (
+        (P_YY, prior.shape[0], prior.shape_sd),
+        (P_XX, prior.shape[1], prior.shape_sd),
+        (P_YX, prior.shape[2], prior.shape_sd),
+        (SLOPE_Y, 0.0, prior.slope_sd),
+        (SLOPE_X, 0.0, prior.slope_sd),
+    ):
+        curvature[:, index, index] += sd**-2
+        gradient[:, index] += (mean - fit.shape[:, index - 2]) * sd**-2
+    return replace(normal, curvature=curvature, gradient=gradient)
+
+
+def newton_step(normal: Normal, free: torch.Tensor) -> torch.Tensor:
+    """(n, 9) damped Gauss-Newton step; parameters that are not `free` (n, 9) stay."""
+    both = free[:, :, None] & free[:, None, :]
+    curvature = torch.where(both, normal.curvature, 0.0)
+    diagonal = torch.diagonal(curvature, dim1=1, dim2=2)
+    # Scaled to a unit diagonal: float32 then has digits enough. A parameter without any pixel keeps its value.
+    scale = torch.where(free & (diagonal > 0), diagonal, 1.0).rsqrt()
+    system = curvature * scale[:, :, None] * scale[:, None, :]
+    used = (free & (diagonal > 0)).to(system.dtype)
+    system = system + torch.diag_embed(DAMPING * used + (1.0 - used) + 1e-6)
+    right = torch.where(free, normal.gradient, 0.0) * scale
+    step = torch.linalg.solve(system, right[:, :, None])[:, :, 0] * scale * used
+    for lengths in ((Y, X), (P_YY, P_XX, P_YX)):
+        longest = step[:, lengths].abs().amax(1, keepdim=True)
+        step[:, lengths] *= (LONGEST_STEP / longest.clamp_min(1e-12)).clamp_max(1.0)
+    return step
+
+
+def bound_widths(shape: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, 7) shapes with their precisions brought between the bounds, and (n,) bool where that changed anything."""
+    a, c, b = shape[:, P_YY - 2], shape[:, P_XX - 2], shape[:, P_YX - 2]
+    mean, half = 0.5 * (a + c), 0.5 * (a - c)
+    spread = torch.sqrt(half * half + b * b)
+    low, high = WIDEST**-2, NARROWEST**-2
+    major, minor = (mean - spread).clamp(low, high), (mean + spread).clamp(low, high)
+    outside = ((mean - spread) < low * (1 + 1e-5)) | ((mean + spread) > high * (1 - 1e-5))
+    ratio = torch.where(spread > 0, 0.5 * (minor - major) / spread.clamp_min(1e-12), 0.0)
+    middle = 0.5 * (major + minor)
+    bounded = shape.clone()
+    bounded[:, P_YY - 2], bounded[:, P_XX - 2], bounded[:, P_YX - 2] = (
+        middle + ratio * half,
+        middle - ratio * half,
+        ratio * b,
+    )
+    return torch.where(outside[:, None], bounded, shape), outside
+
+
+def neighbour_pairs(yx_nm: torch.Tensor, radius_nm: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ordered pairs (i, j) of columns within the radius, and their distances (nm)."""
+    points = yx_nm.cpu().numpy()
+    half = cKDTree(points).query_pairs(radius_nm, output_type="ndarray").astype(np.int64).reshape(-1, 2)
+    pairs = np.concatenate([half, half[:, ::-1]])
+    distance = np.hypot(*(points[pairs[:, 0]] - points[pairs[:, 1]]).T)
+    return torch.from_numpy(pairs).to(yx_nm.device), torch.from_numpy(distance).to(yx_nm.device)
+
+
+def relaxation(n: int, pairs: torch.Tensor, distance_nm: torch.Tensor, unit_nm: float) -> torch.Tensor:
+    """(n, 1) share of the step that each column takes, so that neighbours that overlap do not overshoot together.
+
+    Two equal Gaussians at distance d overlap by exp(-d² / 4 sigma²); moving all at once converges when the sum of a
+    column's overlaps, S, is damped by 1 / (1 + S / 2).
+    """
+    overlap = torch.exp(-(distance_nm**2) / (4.0 * unit_nm**2))
+    total = torch.zeros(n, dtype=torch.float64, device=distance_nm.device).index_add(0, pairs[:, 0], overlap)
+    return (1.0 / (1.0 + 0.5 * total))[:, None].to(torch.float32)
+
+
+def solve(problem: Problem, fit: Fit) -> Solved:
+    """Joint fit of all columns.
+
+    Every round each column that is not yet at rest takes one damped Gauss-Newton step on the image minus the present models
+    of all others. What stands still under these steps is a minimum of every column's squares at once.
+
+    Parameters
+    ----------
+    problem : Problem
+        Image, seeds, windows, noise and prior.
+    fit : Fit
+        Start.
+    """
+    n, device = len(fit), fit.yx_nm.device
+    reach_nm = float(problem.radius_nm.max()) + 3.0 * fit.unit_nm
+    pairs, distance_nm = neighbour_pairs(fit.yx_nm, reach_nm)
+    share = relaxation(n, pairs, distance_nm, fit.unit_nm)
+    failed = torch.zeros(n, dtype=torch.bool, device=device)
+    bounded, restless = failed.clone(), ~failed
+    total = render(problem.canvas, fit)
+    rounds = 0
+    for rounds in range(1, problem.max_iterations + 1):
+        rows = restless.nonzero()[:, 0]
+        linear = rounds <= LINEAR_ROUNDS
+        free = _free(failed[rows], linear=linear)
+        normal = add_prior(normal_equations(problem, fit, total, rows), fit.take(rows), problem.prior)
+        step = newton_step(normal, free) * share[rows]
+        before = fit
+        fit = fit.moved(rows, step)
+        shape, outside = bound_widths(fit.shape)
+        fit, bounded = replace(fit, shape=shape), outside
+        if not linear:
+            strayed = (fit.yx_nm - problem.seeds_nm).norm(dim=1) > problem.max_shift_nm
+            lost = (strayed | (fit.shape[:, 0] <= 0)) & ~failed
+            failed = failed | lost
+            fit = _back_to_seed(fit, lost, problem)
+        total = _redrawn(problem.canvas, total, before, fit, rows)
+        if not linear:
+            moving = _moving(before, fit, problem.tolerance_nm)
+            spread = moving[pairs[:, 1]].nonzero()[:, 0]
+            restless = moving.index_fill(0, pairs[spread, 0], value=True)
+        if not restless.any():
+            break
+    return Solved(fit, failed, _moving(before, fit, problem.tolerance_nm), bounded, rounds)
+
+
+def _free(failed: torch.Tensor, *, linear: bool) -> torch.Tensor:
+    """(n, 9) bool, which parameters may move."""
+    free = torch.ones(len(failed), N_PARAMETERS, dtype=torch.bool, device=failed.device)
+    held = failed | linear
+    for index in (Y, X, P_YY, P_XX, P_YX):
+        free[:, index] = ~held
+    return free
+
+
+def _back_to_seed(fit: Fit, lost: torch.Tensor, problem: Problem) -> Fit:
+    """Lost columns at their seeds with the typical shape and no light; the next rounds fit their amplitude."""
+    shape = fit.shape.clone()
+    shape[lost, AMPLITUDE - 2] = 0.0
+    for index, value in zip((P_YY, P_XX, P_YX), problem.prior.shape, strict=True):
+        shape[lost, index - 2] = value
+    shape[lost, SLOPE_Y - 2] = shape[lost, SLOPE_X - 2] = 0.0
+    return Fit(torch.where(lost[:, None], problem.seeds_nm, fit.yx_nm), shape, fit.unit_nm)
+
+
+def _moving(before: Fit, after: Fit, tolerance_nm: float) -> torch.Tensor:
+    """(N,) bool, position or amplitude still changes."""
+    walked = (after.yx_nm - before.yx_nm).norm(dim=1) > tolerance_nm
+    # An amplitude matters to the neighbours as much as a position: the same share of it as of the width.
+    typical = after.shape[:, 0].abs().median().clamp_min(1e-6)
+    changed = (after.shape[:, 0] - before.shape[:, 0]).abs() > typical * 2.0 * tolerance_nm / after.unit_nm
+    return walked | changed
+
+
+def _redrawn(canvas: Canvas, total: torch.Tensor, before: Fit, after: Fit, rows: torch.Tensor) -> torch.Tensor:
+    """All Gaussians after `rows` moved."""
+    if 2 * len(rows) > len(after):
+        return render(canvas, after)
+    return total - render(canvas, before, rows) + render(canvas, after, rows)

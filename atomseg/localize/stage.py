@@ -1,0 +1,244 @@
+"""Localization: from a micrograph and what the network saw in it to columns with errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from atomseg.localize.config import LocalizeConfig
+from atomseg.localize.errors import covariances
+from atomseg.localize.learn import FWHM_PER_SIGMA, learn, start, window_radius_nm
+from atomseg.localize.model import P_XX, P_YX, P_YY, Fit, render
+from atomseg.localize.peaks import find_peaks, strongest
+from atomseg.localize.solve import Problem, Solved, add_prior, neighbour_pairs, normal_equations, solve
+from atomseg.localize.windows import Canvas
+from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
+from atomseg.types.columns import LOCALIZATION_FIELDS
+from atomseg.units import PM_PER_NM
+
+# Without a network to say so, a starting position is good to about this, nm.
+SEED_SIGMA_NM = 0.03
+LOW_SNR = 3.0
+OVERLAP_FWHM = 1.5
+# Columns that end closer than this have run into the same maximum, nm; distinct ones are 0.13 nm apart.
+SAME_COLUMN_NM = 0.05
+# A clipped image has many pixels at its very maximum; a chance maximum has a few.
+CLIPPED_PIXELS = 20
+
+
+def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeConfig, *, device: str = "cpu") -> Columns:
+    """Columns of a micrograph: peaks of the heat map, refined by a joint fit on the original pixels.
+
+    Parameters
+    ----------
+    micrograph : Micrograph
+        The image as measured.
+    prediction : Prediction
+        What the network saw in it.
+    config : LocalizeConfig
+        Settings.
+    device : str
+        Where to compute, as torch names it.
+
+    Returns
+    -------
+    Columns
+        Sorted by row, then column. Columns that the fit could not improve are flagged and stay where the network saw them.
+    """
+    peaks = find_peaks(prediction, config.merge_nm)
+    found = fit_columns(
+        micrograph.image,
+        peaks.yx_px,
+        micrograph.calibration.pixel_size_nm,
+        config,
+        probability=peaks.probability,
+        seed_sigma_nm=peaks.sigma_px * np.asarray(micrograph.calibration.pixel_size_nm),
+        invalid=micrograph.invalid,
+        device=device,
+    )
+    table = found.table
+    dim = table["amplitude"] < config.min_significance * table["amplitude_err"]
+    kept = table[~(dim & (table["probability"] < config.sure_probability))].reset_index(drop=True)
+    return Columns(kept.assign(id=np.arange(len(kept))))
+
+
+def fit_columns(
+    image: np.ndarray,
+    yx_px: np.ndarray,
+    pixel_size_nm: tuple[float, float],
+    config: LocalizeConfig,
+    *,
+    probability: np.ndarray | None = None,
+    seed_sigma_nm: np.ndarray | float = SEED_SIGMA_NM,
+    invalid: np.ndarray | None = None,
+    device: str = "cpu",
+) -> Columns:
+    """Joint sub-pixel fit of columns that were found before.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (H, W) float, as measured.
+    yx_px : numpy.ndarray
+        (N, 2) starting positions, pixels.
+    pixel_size_nm : tuple of float
+        (y, x) pixel size, nm.
+    config : LocalizeConfig
+        Settings.
+    probability : numpy.ndarray or None
+        (N,) detection probability; 1 when None.
+    seed_sigma_nm : numpy.ndarray or float
+        Error of the starting positions, (N, 2) or one, nm: what a failed column is given.
+    invalid : numpy.ndarray or None
+        (H, W) bool, True for pixels to leave out.
+    device : str
+        Where to compute, as torch names it.
+
+    Returns
+    -------
+    Columns
+        With `amplitude_err` beside the localization fields, in the order of the starting positions; of several that end on
+        the same spot only the most probable is kept.
+    """
+    step = (float(pixel_size_nm[0]), float(pixel_size_nm[1]))
+    seeds = np.asarray(yx_px, dtype=np.float64).reshape(-1, 2)
+    chance = np.ones(len(seeds)) if probability is None else np.asarray(probability, dtype=np.float64)
+    sigma = np.broadcast_to(np.asarray(seed_sigma_nm, dtype=np.float64), seeds.shape)
+    if not len(seeds):
+        return Columns(pd.DataFrame({name: np.zeros(0) for name in (*LOCALIZATION_FIELDS, "amplitude_err")}))
+    canvas, offset, scale = _canvas(image, invalid, step, device)
+    seeds_nm = torch.from_numpy(seeds * np.asarray(step)).to(device)
+    unit, noise, prior = learn(canvas, seeds_nm, config.window_fwhm)
+    radius = window_radius_nm(seeds * np.asarray(step), unit, step, config.window_fwhm)
+    problem = Problem(
+        canvas=canvas,
+        seeds_nm=seeds_nm,
+        radius_nm=torch.from_numpy(radius).to(device),
+        noise=noise,
+        prior=prior,
+        max_shift_nm=config.max_shift_nm,
+        tolerance_nm=config.tolerance_pm / PM_PER_NM,
+        max_iterations=config.max_iterations,
+    )
+    solved = solve(problem, start(seeds_nm, unit, prior))
+    alone = strongest(solved.fit.yx_nm.cpu().numpy(), chance, SAME_COLUMN_NM)
+    if len(alone) < len(seeds):
+        rows = torch.from_numpy(alone).to(device)
+        problem = replace(problem, seeds_nm=seeds_nm[rows], radius_nm=problem.radius_nm[rows])
+        solved = solve(problem, solved.fit.take(rows))
+        chance, sigma = chance[alone], sigma[alone]
+    return _columns(problem, solved, chance, sigma, offset, scale)
+
+
+def _canvas(
+    image: np.ndarray, invalid: np.ndarray | None, step: tuple[float, float], device: str
+) -> tuple[Canvas, float, float]:
+    """The image with offset and scale taken out, so that float32 and fixed tolerances serve any detector."""
+    valid = np.isfinite(image) if invalid is None else np.isfinite(image) & ~invalid
+    measured = image[valid].astype(np.float64)
+    low, high = np.percentile(measured, [1.0, 99.5]) if measured.size else (0.0, 1.0)
+    scale = float(max(high - low, 1e-6 * max(1.0, abs(low))))
+    plain = np.where(valid, (image.astype(np.float64) - low) / scale, 0.0).astype(np.float32)
+    canvas = Canvas(
+        image=torch.from_numpy(plain).to(device),
+        valid=torch.from_numpy(valid.astype(np.float32)).to(device),
+        step_nm=step,
+        row_shift_nm=torch.zeros(image.shape[0], 2, dtype=torch.float32, device=device),
+    )
+    return canvas, float(low), scale
+
+
+def _columns(
+    problem: Problem, solved: Solved, probability: np.ndarray, seed_sigma_nm: np.ndarray, offset: float, scale: float
+) -> Columns:
+    """The table of a finished fit."""
+    fit = solved.fit
+    everything = torch.arange(len(fit), device=fit.yx_nm.device)
+    normal = normal_equations(problem, fit, render(problem.canvas, fit), everything)
+    with_prior = add_prior(normal, fit, problem.prior)
+    covariance = covariances(problem, fit, with_prior)
+    excess = _misfit(normal.chi2, normal.pixels)
+    variance = (torch.diagonal(covariance, dim1=1, dim2=2) * excess[:, None]).cpu().numpy()
+    failed = (solved.failed | solved.restless).cpu().numpy()
+    yx_nm = np.where(solved.failed.cpu().numpy()[:, None], problem.seeds_nm.cpu().numpy(), fit.yx_nm.cpu().numpy())
+    sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(variance[:, :2]) * fit.unit_nm)
+    shape = fit.shape.double().cpu().numpy()
+    major, minor, theta = _axes(shape, fit.unit_nm)
+    amplitude_err = np.sqrt(variance[:, 2])
+    table = pd.DataFrame(
+        {
+            "id": np.arange(len(fit)),
+            "y_px": yx_nm[:, 0] / problem.canvas.step_nm[0],
+            "x_px": yx_nm[:, 1] / problem.canvas.step_nm[1],
+            "y_nm": yx_nm[:, 0],
+            "x_nm": yx_nm[:, 1],
+            "sigma_y_pm": sigma_nm[:, 0] * PM_PER_NM,
+            "sigma_x_pm": sigma_nm[:, 1] * PM_PER_NM,
+            "amplitude": shape[:, 0] * scale,
+            "background": shape[:, 4] * scale + offset,
+            "fwhm_major_nm": major,
+            "fwhm_minor_nm": minor,
+            "theta_deg": theta,
+            "probability": probability,
+            "flags": _flags(problem, solved, failed, shape[:, 0] < LOW_SNR * amplitude_err),
+            "amplitude_err": amplitude_err * scale,
+        }
+    )
+    return Columns(table)
+
+
+def _misfit(chi2: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """(N,) factor of the variance of columns that fit worse than noise explains (beyond three sigma of chi²)."""
+    freedom = (pixels - 7).clamp_min(1).double()
+    reduced = chi2.double() / freedom
+    return torch.where(reduced > 1.0 + 3.0 * torch.sqrt(2.0 / freedom), reduced, torch.ones_like(reduced))
+
+
+def _axes(shape: np.ndarray, unit_nm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Full widths along major and minor axis (nm) and angle of the major axis from +x towards +y (degrees)."""
+    a, c, b = shape[:, P_YY - 2], shape[:, P_XX - 2], shape[:, P_YX - 2]
+    mean, spread = 0.5 * (a + c), np.hypot(0.5 * (a - c), b)
+    major = FWHM_PER_SIGMA * unit_nm / np.sqrt(mean - spread)
+    minor = FWHM_PER_SIGMA * unit_nm / np.sqrt(mean + spread)
+    # The covariance is [[c, -b], [-b, a]] / det in (y, x); its major axis from x: tan(2 theta) = 2 cov_yx / (cov_xx - cov_yy).
+    theta = 0.5 * np.degrees(np.arctan2(-2.0 * b, a - c))
+    return major, minor, np.mod(theta, 180.0)
+
+
+def _flags(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.ndarray) -> np.ndarray:
+    """(N,) int64 `ColumnFlag` bits."""
+    fit, canvas = solved.fit, problem.canvas
+    yx, radius = fit.yx_nm.cpu().numpy(), problem.radius_nm.cpu().numpy()
+    edge = (np.asarray(canvas.shape) - 0.5) * np.asarray(canvas.step_nm)
+    least = 0.5 * np.asarray(canvas.step_nm)
+    border = ((yx - radius[:, None] < -least) | (yx + radius[:, None] > edge)).any(1)
+    pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_FWHM * FWHM_PER_SIGMA * fit.unit_nm)
+    overlap = np.zeros(len(fit), dtype=bool)
+    overlap[pairs[:, 0].cpu().numpy()] = True
+    flags = np.zeros(len(fit), dtype=np.int64)
+    for flag, where in (
+        (ColumnFlag.BORDER, border),
+        (ColumnFlag.FIT_FAILED, failed),
+        (ColumnFlag.WIDTH_BOUND, solved.bounded.cpu().numpy()),
+        (ColumnFlag.OVERLAP, overlap),
+        (ColumnFlag.LOW_SNR, dim),
+        (ColumnFlag.SATURATED, _spoiled(canvas, fit, radius)),
+    ):
+        flags[where] |= int(flag)
+    return flags
+
+
+def _spoiled(canvas: Canvas, fit: Fit, radius_nm: np.ndarray) -> np.ndarray:
+    """(N,) bool, pixels of the window are invalid or clipped."""
+    image, bad = canvas.image.cpu().numpy(), canvas.valid.cpu().numpy() == 0
+    top = image == image[~bad].max() if (~bad).any() else bad
+    if top.sum() >= CLIPPED_PIXELS:
+        bad = bad | top
+    if not bad.any():
+        return np.zeros(len(fit), dtype=bool)
+    points = np.argwhere(bad) * np.asarray(canvas.step_nm)
+    from scipy.spatial import cKDTree
+
+    nearest = cKDTree(points).query(fit.yx_nm.cpu().numpy())[0]
+    return nearest <= radius_nm
