@@ -83,7 +83,12 @@ def phase_probabilities(
     full = ndtr((occupancy - config.occupancy_threshold) / occupancy_err)
     prior = 1.0 - config.o1_prior - OUTLIER_PRIOR
     likelihood = np.stack(
-        [prior * third * (1 - full), prior * third * full, config.o1_prior * density[2], np.full(len(gaps), OUTLIER_PRIOR)],
+        [
+            prior * third * (1 - full),
+            prior * third * full,
+            config.o1_prior * density[2],
+            np.full(len(gaps), OUTLIER_PRIOR),
+        ],
         axis=1,
     )
     unary = np.log(likelihood + 1e-12)

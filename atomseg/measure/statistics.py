@@ -1,0 +1,113 @@
+"""Statistics of censored thickness along a surface."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+
+from atomseg.measure.config import THICK_ABOVE_NM, THIN_BELOW_NM, MeasureConfig
+from atomseg.types import ThicknessClass, ThicknessSummary
+
+Z90 = 1.6449  # half width of a central 90 % interval of the normal distribution
+
+
+def kaplan_meier(value: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct event values and the share of points that lie beyond each (Kaplan and Meier 1958, 10.1080/01621459.1958.10501452).
+
+    Parameters
+    ----------
+    value : numpy.ndarray
+        (N,) measured values; lower bounds where censored.
+    event : numpy.ndarray
+        (N,) 1 where the end was seen, 0 where censored.
+    """
+    times = np.unique(value[event == 1])
+    survival, share = [], 1.0
+    for t in times:
+        at_risk = int((value >= t).sum())
+        share *= 1 - int(((value == t) & (event == 1)).sum()) / at_risk
+        survival.append(share)
+    return times, np.array(survival)
+
+
+def km_mean(value: np.ndarray, event: np.ndarray) -> float:
+    """Mean under censoring, up to the largest value seen (Efron's convention: the largest counts as an event)."""
+    event = event.copy()
+    event[value == value.max()] = 1
+    times, survival = kaplan_meier(value, event)
+    edges = np.concatenate([[0.0], times])
+    heights = np.concatenate([[1.0], survival])[:-1]
+    return float((np.diff(edges) * heights).sum())
+
+
+def km_quantile(value: np.ndarray, event: np.ndarray, q: float) -> float | None:
+    """Quantile under censoring; None when so many points are censored that it is not reached."""
+    times, survival = kaplan_meier(value, event)
+    reached = np.flatnonzero(survival <= 1 - q + 1e-12)
+    return float(times[reached[0]]) if len(reached) else None
+
+
+def standard_error(mean: float, spread: float, length_nm: float, config: MeasureConfig) -> float:
+    """Error of a mean thickness: scatter over independent lengths, edge, front, calibration."""
+    independent = max(1.0, length_nm / config.correlation_nm)
+    systematic = config.edge_sigma_nm**2 + config.front_sigma_nm**2 + (config.calibration_sigma * mean) ** 2
+    return math.sqrt(spread**2 / independent + systematic)
+
+
+def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSummary:
+    """Summary of surface points, censoring respected."""
+    value, event = points["thickness_nm"].to_numpy(dtype=float), points["event"].to_numpy(dtype=int)
+    n = len(value)
+    censored_share = float(1 - event.mean())
+    bound = float(np.median(value)) if censored_share > 0 else None
+    if censored_share > 0.5:
+        probability = _bounded_probability(bound or 0.0)
+        certain = probability.get("thick", 0.0) == 1.0
+        return ThicknessSummary(
+            mean_nm=None,
+            median_nm=km_quantile(value, event, 0.5),
+            p05_nm=km_quantile(value, event, 0.05),
+            p95_nm=None,
+            lower_nm=bound,
+            upper_nm=None,
+            censored=True,
+            censored_fraction=censored_share,
+            lower_bound_nm=bound,
+            thickness_class="thick" if certain else None,
+            class_probability=probability,
+            n_points=n,
+        )
+    mean = km_mean(value, event)
+    error = standard_error(mean, float(value.std()), n * config.point_spacing_nm, config)
+    probability = class_probabilities(mean, error)
+    best = max(probability, key=lambda name: probability[name])
+    none_seen = mean < config.detection_limit_nm / 2
+    return ThicknessSummary(
+        mean_nm=mean,
+        median_nm=km_quantile(value, event, 0.5),
+        p05_nm=km_quantile(value, event, 0.05),
+        p95_nm=km_quantile(value, event, 0.95),
+        lower_nm=0.0 if none_seen else max(0.0, mean - Z90 * error),
+        upper_nm=max(config.detection_limit_nm, mean + Z90 * error),
+        censored=False,
+        censored_fraction=censored_share,
+        lower_bound_nm=bound,
+        thickness_class=best,
+        class_probability=dict(probability),
+        n_points=n,
+    )
+
+
+def class_probabilities(mean_nm: float, error_nm: float) -> dict[ThicknessClass, float]:
+    """Probability that the mean thickness lies below 5 nm, between, or above 20 nm, its error normal."""
+    thin = float(ndtr((THIN_BELOW_NM - mean_nm) / error_nm))
+    thick = float(ndtr((mean_nm - THICK_ABOVE_NM) / error_nm))
+    return {"thin": thin, "intermediate": max(0.0, 1.0 - thin - thick), "thick": thick}
+
+
+def _bounded_probability(bound_nm: float) -> dict[str, float]:
+    """What a lower bound alone says: classes it excludes have probability 0; the rest stays open unless one is left."""
+    if bound_nm > THICK_ABOVE_NM:
+        return {"thin": 0.0, "intermediate": 0.0, "thick": 1.0}
+    return {"thin": 0.0} if bound_nm >= THIN_BELOW_NM else {}
