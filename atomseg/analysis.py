@@ -1,0 +1,171 @@
+"""The result of mapping one micrograph, as a person uses it: tables, figure, folder, HyperSpy signals."""
+
+import importlib.metadata
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from atomseg._version import __version__
+from atomseg.types import AnalysisRecord, Phase, Provenance, decode_flags
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from atomseg.networks import Model
+
+# Packages whose version can change a number in the result.
+TRACED_PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-image", "hyperspy", "rosettasciio", "tifffile")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Analysis(AnalysisRecord):
+    """Everything known about one micrograph; see `AnalysisRecord` for the parts it is made of."""
+
+    @property
+    def columns(self) -> pd.DataFrame:
+        """One row a column: position, errors, shape, phase, stacking, occupancy, depth; as in ``columns.csv``."""
+        return columns_table(self)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The numbers of ``summary.json``."""
+        from atomseg.io import summarize
+
+        return summarize(self)
+
+    def plot(self) -> "Figure":
+        """The overview figure; ``analysis.plot().savefig("overview.pdf")`` keeps it, a notebook shows it."""
+        from atomseg.report import overview_figure
+
+        return overview_figure(self)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write all tables, maps and figures into a new folder, whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the folder exists and `overwrite` is False, or it can not be written.
+        """
+        from atomseg.io import write_analysis
+        from atomseg.report import figure_files
+
+        write_analysis(self, Path(folder), figures=figure_files(self), overwrite=overwrite)
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The analysis that `save` or ``atomseg map`` wrote.
+
+        Raises
+        ------
+        OutputError
+            If the folder does not hold a complete result.
+        """
+        from atomseg.io import read_analysis
+
+        return cls.of(read_analysis(Path(folder)))
+
+    @classmethod
+    def of(cls, record: AnalysisRecord) -> Self:
+        """The same record with saving, loading and plotting."""
+        return cls(**{f.name: getattr(record, f.name) for f in fields(AnalysisRecord)})
+
+    def to_hyperspy(self) -> dict[str, Any]:
+        """HyperSpy signals by name, with calibrated axes in nm.
+
+        ``image`` (columns as markers, one colour a phase), ``restored``, ``phases``, ``confidence``, ``occupancy`` and
+        ``depth``.
+        """
+        arrays = {
+            "image": self.micrograph.image,
+            "restored": self.restored,
+            "phases": self.phases.labels,
+            "confidence": self.phases.confidence,
+            "occupancy": self.phases.occupancy,
+            "depth": self.thickness.depth_nm,
+        }
+        signals = {name: self._signal(array, name) for name, array in arrays.items()}
+        self._mark_columns(signals["image"])
+        return signals
+
+    def _signal(self, array: np.ndarray, title: str) -> Any:
+        from hyperspy.signals import Signal2D
+
+        axes = [
+            {"name": name, "size": size, "scale": pixel, "offset": 0.0, "units": "nm"}
+            for name, size, pixel in zip("yx", array.shape, self.micrograph.calibration.pixel_size_nm, strict=True)
+        ]
+        title = self.micrograph.name if title == "image" else f"{self.micrograph.name}: {title}"
+        return Signal2D(array.copy(), axes=axes, metadata={"General": {"title": title}})
+
+    def _mark_columns(self, signal: Any) -> None:
+        from hyperspy.utils.markers import Points
+
+        from atomseg.report import PHASE_COLORS
+
+        codes = self.phases.columns["phase"].to_numpy()
+        xy_nm = self.localized.yx_nm[:, ::-1]
+        for phase in Phase:
+            if np.any(codes == phase):
+                points = Points(offsets=xy_nm[codes == phase], sizes=4, color=PHASE_COLORS[phase])
+                signal.add_marker(points, permanent=True, plot_marker=False)
+
+    def __repr__(self) -> str:
+        return _as_text(self)
+
+
+def columns_table(record: AnalysisRecord) -> pd.DataFrame:
+    """Localization, classification and depth of every column in one table, the phase and the flags in words."""
+    located = record.localized.table.reset_index(drop=True)
+    judged = record.phases.columns.reset_index(drop=True)
+    judged = judged.assign(phase=[Phase(int(code)).label for code in judged["phase"]])
+    depth = pd.Series(_at_columns(record.thickness.depth_nm, record.localized.yx_px), name="depth_nm", dtype=np.float64)
+    words = pd.Series([decode_flags(int(value)) for value in located["flags"]], name="flags", dtype=object)
+    return pd.concat([located.drop(columns="flags"), judged, depth, words], axis=1)
+
+
+def trace_provenance(model: "Model", config: Mapping[str, object], *, seconds: float) -> Provenance:
+    """What it takes to make a result again: versions, commit of a checkout, model, settings, device."""
+    return Provenance(
+        version=__version__,
+        commit=checkout_commit(),
+        model_id=model.card.id,
+        model_sha256=model.sha256,
+        config=dict(config),
+        packages={name: importlib.metadata.version(name) for name in TRACED_PACKAGES},
+        device=str(model.device),
+        seconds=round(seconds, 2),
+    )
+
+
+def checkout_commit() -> str | None:
+    """Commit of the checkout that this package runs from (``-dirty`` with changed files); None when installed."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git on this machine: the version still identifies a release
+    return done.stdout.strip() or None
+
+
+def _at_columns(values: np.ndarray, yx_px: np.ndarray) -> np.ndarray:
+    nearest = np.rint(yx_px).astype(int)
+    nearest = np.clip(nearest, 0, np.array(values.shape) - 1)
+    return values[nearest[:, 0], nearest[:, 1]]
+
+
+def _as_text(analysis: Analysis) -> str:
+    from atomseg.report.text import result_rows, warning_lines
+
+    rows = result_rows(analysis) + [("Warning", text) for text in warning_lines(analysis)]
+    head = f"Analysis of {analysis.micrograph.name}"
+    return "\n".join([head, *[f"  {name:<11}{text}" for name, text in rows]])

@@ -1,0 +1,20 @@
+"""Many micrographs: which, where their results go, in how many processes, and what became of each."""
+
+from atomseg.batch.plan import Job, PlanError, plan_jobs, prepare_output
+from atomseg.batch.run import run_jobs
+from atomseg.batch.table import SUMMARY_FIELDS, read_summary_table, write_cohort
+from atomseg.batch.work import BatchSettings, Outcome, map_job
+
+__all__ = [
+    "SUMMARY_FIELDS",
+    "BatchSettings",
+    "Job",
+    "Outcome",
+    "PlanError",
+    "map_job",
+    "plan_jobs",
+    "prepare_output",
+    "read_summary_table",
+    "run_jobs",
+    "write_cohort",
+]

@@ -1,0 +1,199 @@
+"""What happens to one input of a batch, in whatever process it runs."""
+
+import dataclasses
+import hashlib
+import json
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from atomseg.analysis import Analysis
+from atomseg.batch.plan import Job
+from atomseg.config import MapConfig, config_dict
+from atomseg.errors import AtomsegError, CalibrationError, InputError, OutputError
+from atomseg.io import read_frames, result_matches, summarize
+from atomseg.networks import load_model
+from atomseg.pipeline import input_settings, map_micrograph
+from atomseg.types import Micrograph
+
+if TYPE_CHECKING:
+    from atomseg.networks import Model
+
+Status = Literal["done", "skipped", "failed", "refused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """What all micrographs of a batch share.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        Output folder.
+    config : MapConfig
+        Settings of the stages.
+    pixel_size_nm : float or tuple of float, optional
+        Overrides what the files say, nm.
+    model : str, optional
+        Name or folder of the model; None takes the default.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    frame : str
+        ``mean``, the index of a frame, or ``all``.
+    overwrite : bool
+        Map again what is already there.
+    """
+
+    output: Path
+    config: MapConfig
+    pixel_size_nm: float | tuple[float, float] | None = None
+    model: str | None = None
+    device: str = "auto"
+    frame: str = "mean"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one micrograph.
+
+    Parameters
+    ----------
+    source : str
+        Input file.
+    folder : str
+        Result folder relative to the output folder; there is one when the status is done or skipped.
+    status : str
+        done, skipped (an earlier result still holds), refused (not a micrograph that can be mapped) or failed.
+    reason : str
+        Why, in one line; empty when done.
+    summary : dict
+        `summary.json` of the result; empty when there is none.
+    """
+
+    source: str
+    folder: str
+    status: Status
+    reason: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def map_job(job: Job, settings: BatchSettings, on_stage: Callable[[str], None] | None = None) -> list[Outcome]:
+    """Map one input and write its result; every failure becomes an outcome, so that the batch goes on.
+
+    Parameters
+    ----------
+    job : Job
+        Input and result folder.
+    settings : BatchSettings
+        What all inputs share.
+    on_stage : callable, optional
+        Called with the name of each stage as it begins.
+
+    Returns
+    -------
+    list of Outcome
+        One; with ``frame="all"`` one a frame.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        outcomes.extend(_map_all(job, settings, on_stage))
+    except (InputError, CalibrationError) as exc:
+        outcomes.append(Outcome(job.source, job.folder, "refused", _one_line(exc)))
+    except AtomsegError as exc:
+        outcomes.append(Outcome(job.source, job.folder, "failed", _one_line(exc)))
+    except MemoryError:
+        outcomes.append(
+            Outcome(
+                job.source, job.folder, "failed", "out of memory; use fewer --workers or a smaller --set infer.tile"
+            )
+        )
+    except Exception as exc:  # noqa: BLE001 - one bad file never stops the rest; the place of the mistake is kept
+        outcomes.append(Outcome(job.source, job.folder, "failed", _unexpected(exc)))
+    return outcomes
+
+
+def loaded_model(name: str | None, device: str) -> "Model":
+    """The network, loaded once a process.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or its weights do not match its card.
+    """
+    return _loaded_model(name, device)
+
+
+@lru_cache(maxsize=1)
+def _loaded_model(name: str | None, device: str) -> "Model":
+    return load_model(name, device=device)
+
+
+def _map_all(job: Job, settings: BatchSettings, on_stage: Callable[[str], None] | None) -> Iterator[Outcome]:
+    if settings.frame != "all":
+        yield _map_one(job, job.source, settings, on_stage)
+        return
+    for index, micrograph in enumerate(read_frames(job.source, pixel_size_nm=settings.pixel_size_nm)):
+        frame_job = Job(job.source, f"{job.folder}_frame{index:03d}")
+        frame_settings = dataclasses.replace(settings, frame=str(index))
+        try:
+            yield _map_one(frame_job, micrograph, frame_settings, on_stage)
+        except AtomsegError as exc:
+            yield Outcome(job.source, frame_job.folder, "failed", f"frame {index}: {_one_line(exc)}")
+
+
+def _map_one(
+    job: Job, source: str | Micrograph, settings: BatchSettings, on_stage: Callable[[str], None] | None
+) -> Outcome:
+    model = loaded_model(settings.model, settings.device)
+    folder = settings.output / job.folder
+    if not settings.overwrite and folder.exists():
+        config = {**config_dict(settings.config), "input": input_settings(settings.pixel_size_nm, settings.frame)}
+        if not result_matches(folder, sha256=_sha256(job.path), config=config, model_sha256=model.sha256):
+            raise OutputError(
+                f"{folder} holds something else than this result (other input, settings or model); "
+                "give --overwrite to replace it, or another output folder"
+            )
+        return Outcome(job.source, job.folder, "skipped", "already done", _read_summary(folder))
+    analysis = map_micrograph(
+        source,
+        pixel_size_nm=settings.pixel_size_nm,
+        model=model,
+        config=settings.config,
+        frame=settings.frame,
+        on_stage=on_stage,
+    )
+    if on_stage is not None:
+        on_stage("write")
+    analysis.save(folder, overwrite=settings.overwrite)
+    return Outcome(job.source, job.folder, "done", "", _summary(analysis))
+
+
+def _summary(analysis: Analysis) -> dict[str, Any]:
+    return dict(summarize(analysis))
+
+
+def _read_summary(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise InputError(f"{path} can not be read: {exc.strerror or exc}") from exc
+
+
+def _one_line(exc: BaseException) -> str:
+    return " ".join(str(exc).split()) or type(exc).__name__
+
+
+def _unexpected(exc: Exception) -> str:
+    """A mistake of atomseg's own, with its place, so that a report of it is worth something."""
+    last = traceback.extract_tb(exc.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return f"unexpected {type(exc).__name__}: {_one_line(exc)} ({place}); please report it"

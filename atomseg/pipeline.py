@@ -1,0 +1,136 @@
+"""From a micrograph to columns, phases and thickness: the table of contents of atomseg, read this first."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import affine_transform
+
+from atomseg.analysis import Analysis, trace_provenance
+from atomseg.classify import classify, suggest_pixel_size
+from atomseg.config import MapConfig, config_dict
+from atomseg.errors import MissingPixelSizeError
+from atomseg.infer import infer
+from atomseg.io import read_micrograph
+from atomseg.localize import localize
+from atomseg.measure import measure
+from atomseg.networks import Model, load_model
+from atomseg.types import Check, Micrograph, Prediction, Verdict
+
+if TYPE_CHECKING:
+    import os
+
+
+def map_micrograph(
+    source: "str | os.PathLike[str] | np.ndarray | Micrograph | Any",
+    *,
+    pixel_size_nm: float | tuple[float, float] | None = None,
+    model: str | Path | Model | None = None,
+    config: MapConfig | None = None,
+    device: str = "auto",
+    frame: str = "mean",
+    on_stage: Callable[[str], None] | None = None,
+) -> Analysis:
+    """Columns, phases and reconstruction thickness of one micrograph.
+
+    Parameters
+    ----------
+    source : path, numpy.ndarray, hyperspy Signal2D or Micrograph
+        The image; an array needs `pixel_size_nm`.
+    pixel_size_nm : float or tuple of float, optional
+        Pixel size, or its (y, x) pair, in nm; overrides what the file says.
+    model : str, pathlib.Path or Model, optional
+        Name or folder of a released model, or a loaded one; None takes the default model.
+    config : MapConfig, optional
+        Settings of the stages; None takes the defaults.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``; a loaded model stays where it is.
+    frame : str
+        For a stack, ``mean`` or the index of a frame.
+    on_stage : callable, optional
+        Called with the name of each stage as it begins, for a progress display.
+
+    Raises
+    ------
+    InputError
+        If the source can not be read as a micrograph, or is not one.
+    CalibrationError
+        If the pixel size is missing or not one of an atomic-resolution image.
+    ModelError
+        If the model is missing or its weights do not match its card.
+    """
+    started = time.perf_counter()
+    announce = on_stage or (lambda _stage: None)
+    config = MapConfig() if config is None else config
+    network = model if isinstance(model, Model) else load_model(model, device=device)
+
+    announce("read")
+    micrograph = read_calibrated(source, pixel_size_nm=pixel_size_nm, frame=frame)
+    announce("infer")
+    prediction = infer(micrograph, network, config.infer)
+    announce("localize")
+    columns = localize(micrograph, prediction, config.localize, device=str(network.device))
+    announce("classify")
+    phases = classify(micrograph, columns, config.classify)
+    announce("measure")
+    thickness = measure(phases, micrograph.calibration, config.measure)
+
+    settings = {**config_dict(config), "input": input_settings(pixel_size_nm, frame)}
+    return Analysis(
+        micrograph=micrograph,
+        localized=columns,
+        phases=phases,
+        thickness=thickness,
+        restored=restored_on_input(prediction),
+        checks=phases.checks,
+        warnings=_warnings(micrograph.warnings, phases.checks, thickness.warnings),
+        provenance=trace_provenance(network, settings, seconds=time.perf_counter() - started),
+    )
+
+
+def read_calibrated(
+    source: Any, *, pixel_size_nm: float | tuple[float, float] | None = None, frame: str = "mean"
+) -> Micrograph:
+    """A micrograph with a pixel size; the error of a missing one offers the size that a recognised lattice implies."""
+    if isinstance(source, Micrograph):
+        return source
+    try:
+        return read_micrograph(source, pixel_size_nm=pixel_size_nm, frame=frame)
+    except MissingPixelSizeError as exc:
+        size = None if exc.image is None else suggest_pixel_size(exc.image)
+        if size is None:
+            raise
+        raise MissingPixelSizeError(
+            f"{exc} (the lattice looks like a layered oxide with pixels of {size:.5f} nm: "
+            f"check, and if you agree give --pixel-size-nm {size:.5f})",
+            exc.image,
+        ) from exc
+
+
+def input_settings(pixel_size_nm: float | tuple[float, float] | None, frame: str) -> dict[str, object]:
+    """What the caller said about the input, as kept with the result and compared when a run is resumed."""
+    size = list(pixel_size_nm) if isinstance(pixel_size_nm, Sequence) else pixel_size_nm
+    return {"pixel_size_nm": size, "frame": frame}
+
+
+def restored_on_input(prediction: Prediction) -> np.ndarray:
+    """Restored image on the input's pixel grid, (H, W) float32; `Prediction.scale` says how the grids lie."""
+    scale = np.asarray(prediction.scale, dtype=np.float64)
+    # input = (canonical + 0.5) * scale - 0.5, solved for canonical.
+    restored = affine_transform(
+        prediction.restored.astype(np.float32, copy=False),
+        1.0 / scale,
+        offset=0.5 / scale - 0.5,
+        output_shape=prediction.input_shape,
+        output=np.float32,
+        order=3,
+        mode="nearest",
+    )
+    return np.asarray(restored)
+
+
+def _warnings(reader: Sequence[str], checks: Sequence[Check], measured: Sequence[str]) -> tuple[str, ...]:
+    judged = [check.message for check in checks if check.verdict is not Verdict.OK and check.message]
+    return tuple(dict.fromkeys([*reader, *judged, *measured]))
