@@ -1,6 +1,24 @@
 """Reading micrographs and writing results; nothing else in atomseg knows a file format."""
 
-from atomseg.io.formats import MICROGRAPH_SUFFIXES
+from atomseg.io.formats import MICROGRAPH_SUFFIXES, sha256_of
 from atomseg.io.micrograph import read_frames, read_micrograph
+from atomseg.io.results import is_result_folder, read_analysis, result_matches, write_analysis
+from atomseg.io.scenes import read_scene, write_scene
+from atomseg.io.summary import summarize
+from atomseg.io.tables import COLUMN_TABLE_FIELDS, columns_table
 
-__all__ = ["MICROGRAPH_SUFFIXES", "read_frames", "read_micrograph"]
+__all__ = [
+    "COLUMN_TABLE_FIELDS",
+    "MICROGRAPH_SUFFIXES",
+    "columns_table",
+    "is_result_folder",
+    "read_analysis",
+    "read_frames",
+    "read_micrograph",
+    "read_scene",
+    "result_matches",
+    "sha256_of",
+    "summarize",
+    "write_analysis",
+    "write_scene",
+]

@@ -1,5 +1,4 @@
-"""A fence around third-party readers: what they raise becomes an InputError, what they say becomes a list of
-sentences."""
+"""A fence around third-party readers: what they raise becomes an InputError, what they say a list of sentences."""
 
 import logging
 import warnings

@@ -45,8 +45,8 @@ def grey(plane: np.ndarray) -> tuple[np.ndarray, str | None]:
     coloured = float(np.mean(spread > _GREY_SPREAD))
     if coloured > _COLOURED_FRACTION:
         raise InputError(
-            f"is a colour image ({coloured:.0%} of its pixels are not grey): a figure, a map or a false-colour picture; give "
-            "the grey-scale micrograph"
+            f"is a colour image ({coloured:.0%} of its pixels are not grey): a figure, a map or a false-colour "
+            "picture; give the grey-scale micrograph"
         )
     note = f"{int(np.sum(spread > _GREY_SPREAD))} pixels are coloured (annotations?)" if coloured else None
     return colours.mean(axis=-1, dtype=np.float32), note

@@ -111,7 +111,7 @@ def _open(source: str | Path | np.ndarray | Any, name: str | None, dataset: int 
     with about(label):
         raw, note = choose([raw], None)
     digest = hashlib.sha256(f"{raw.data.dtype.str}{raw.data.shape}".encode())
-    digest.update(np.ascontiguousarray(raw.data))
+    digest.update(np.ascontiguousarray(raw.data).tobytes())
     title = name or raw.title or "image"
     return _Source(raw, label, title, None, digest.hexdigest(), (*raw.warnings, *([note] if note else [])))
 
@@ -122,7 +122,8 @@ def _open_file(source: str | Path, name: str | None, dataset: int | str | None) 
         raw, note = choose(read_raw(path), chosen)
         digest = sha256_of(path)
     stem = path.stem if chosen is None else f"{path.stem}_{chosen}"
-    where = str(path) if chosen is None else f"{path}::{chosen}"
+    # Absolute, so that a result finds its input from any working folder.
+    where = str(path.absolute()) if chosen is None else f"{path.absolute()}::{chosen}"
     return _Source(raw, path.name, name or stem, where, digest, (*raw.warnings, *([note] if note else [])))
 
 
