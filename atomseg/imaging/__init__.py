@@ -1,17 +1,31 @@
 """Array mathematics without opinions: resampling, normalization, tiles, the Gaussian column model and its limits."""
 
 from atomseg.imaging.canonical import CANONICAL_PIXEL_NM, Canonical, to_canonical
-from atomseg.imaging.normalize import Normalized, NormalizeConfig, normalize, smooth
+from atomseg.imaging.gaussian import (
+    FWHM_PER_SIGMA,
+    column_counts,
+    covariance_from_fwhm,
+    fisher_limit_pm,
+    gaussian_column,
+    localization_limit_pm,
+)
+from atomseg.imaging.normalize import NormalizeConfig, Normalized, normalize, smooth
 from atomseg.imaging.resample import canonical_shape, resample
 from atomseg.imaging.tiles import Tile, tiles
 
 __all__ = [
     "CANONICAL_PIXEL_NM",
+    "FWHM_PER_SIGMA",
     "Canonical",
     "NormalizeConfig",
     "Normalized",
     "Tile",
     "canonical_shape",
+    "column_counts",
+    "covariance_from_fwhm",
+    "fisher_limit_pm",
+    "gaussian_column",
+    "localization_limit_pm",
     "normalize",
     "resample",
     "smooth",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomseg.imaging.normalize import Normalized, NormalizeConfig, normalize
+from atomseg.imaging.normalize import NormalizeConfig, Normalized, normalize
 from atomseg.imaging.resample import resample
 
 # Column cores are 35 to 95 pm wide (standard deviation): 25 pm samples the narrowest above its Nyquist limit.

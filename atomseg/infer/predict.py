@@ -68,9 +68,7 @@ def infer(micrograph: Micrograph, model: Model, config: InferConfig | None = Non
     config = config or InferConfig()
     card = model.card
     _check_size(micrograph, card.pixel_size_nm)
-    view = to_canonical(
-        micrograph.image, micrograph.calibration.pixel_size_nm, card.pixel_size_nm, card.normalization
-    )
+    view = to_canonical(micrograph.image, micrograph.calibration.pixel_size_nm, card.pixel_size_nm, card.normalization)
     maps = _run(view, model, config)
     return Prediction(
         heatmap=maps.heatmap,
@@ -89,7 +87,9 @@ def infer(micrograph: Micrograph, model: Model, config: InferConfig | None = Non
 
 def _check_size(micrograph: Micrograph, canonical_nm: float) -> None:
     """Refuse what would need more memory than a result is worth."""
-    height, width = (n * p / canonical_nm for n, p in zip(micrograph.shape, micrograph.calibration.pixel_size_nm, strict=True))
+    height, width = (
+        n * p / canonical_nm for n, p in zip(micrograph.shape, micrograph.calibration.pixel_size_nm, strict=True)
+    )
     if height * width > _MAX_CANONICAL_PX:
         raise InputError(
             f"{micrograph.name}: {micrograph.shape} pixels of {micrograph.calibration.mean_nm:g} nm are {height * width:.3g} "
@@ -125,7 +125,7 @@ def _run_tile(piece: Tensor, tile: Tile, model: Model, maps: _Maps) -> None:
     keep = (slice(None), *tile.keep)
     maps.heatmap[tile.write] = torch.sigmoid(outputs.heatmap[0][keep])[0].cpu().numpy()
     maps.offset[:, *tile.write] = outputs.offset[0][keep].cpu().numpy()
-    maps.offset_sigma[tile.write] = torch.exp(outputs.log_sigma[0][keep].clamp(-5.0, 2.0))[0].cpu().numpy()
+    maps.offset_sigma[tile.write] = torch.exp(outputs.log_sigma[0][keep])[0].cpu().numpy()
     maps.restored[tile.write] = outputs.restored[0][keep][0].cpu().numpy()
     maps.crystal[tile.write] = torch.sigmoid(outputs.crystal[0][keep])[0].cpu().numpy()
 

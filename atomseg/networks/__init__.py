@@ -1,6 +1,6 @@
 """Networks and the registry of released models."""
 
-from atomseg.networks.card import ModelCard, TrainingRecord, read_card, write_card
+from atomseg.networks.card import ModelCard, TrainingRecord, build_record, read_card, write_card
 from atomseg.networks.registry import (
     DEFAULT_MODEL,
     Model,
@@ -23,6 +23,7 @@ __all__ = [
     "TrainingRecord",
     "UNet",
     "UNetConfig",
+    "build_record",
     "check_golden",
     "choose_device",
     "find_model",

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from atomseg.errors import AtomsegError, ModelError
 from atomseg.imaging import NormalizeConfig
@@ -117,20 +117,37 @@ def read_card(path: Path) -> ModelCard:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{path.parent} is not a model folder: card.json is missing; give a folder with a card") from None
+        raise ModelError(
+            f"{path.parent} is not a model folder: card.json is missing; give a folder with a card"
+        ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} can not be read as a model card ({error}); take the folder from a release") from error
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:
         raise ModelError(f"{path} has card schema {schema}; this version reads {SCHEMA}; install a matching atomseg")
     try:
-        return _build(ModelCard, data, "card")
+        return build_record(ModelCard, data, "card")
     except (TypeError, AtomsegError) as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _build(kind: type[T], data: Any, where: str) -> T:
-    """Instance of a dataclass from JSON values; every key must be there and nothing else."""
+def build_record(kind: type[T], data: Any, where: str) -> T:
+    """Instance of a dataclass from JSON values; every key must be there and nothing else.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass.
+    data : object
+        What `json.loads` gave.
+    where : str
+        Name for messages.
+
+    Raises
+    ------
+    TypeError
+        If a key is missing or unknown, or a value has the wrong type.
+    """
     if not isinstance(data, dict):
         raise TypeError(f"{where} is {data!r}, not an object")
     hints = get_type_hints(kind)
@@ -144,7 +161,7 @@ def _build(kind: type[T], data: Any, where: str) -> T:
 def _value(hint: Any, value: Any, where: str) -> Any:
     """Value of a field, checked against its type."""
     if hasattr(hint, "__dataclass_fields__"):
-        return _build(hint, value, where)
+        return build_record(hint, value, where)
     origin, arguments = get_origin(hint) or hint, get_args(hint)
     if origin is tuple:
         if not isinstance(value, list):
@@ -153,6 +170,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if len(kinds) != len(value):
             raise TypeError(f"{where} has {len(value)} values, not {len(kinds)}")
         return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is Literal:
+        if value not in arguments:
+            raise TypeError(f"{where} is {value!r}, not one of {', '.join(map(repr, arguments))}")
+        return value
     if origin is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is Any:

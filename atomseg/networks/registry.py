@@ -83,7 +83,9 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
     if str(wanted) in known:
         return known[str(wanted)]
     names = ", ".join(known) or "none"
-    raise ModelError(f"no model {str(wanted)!r}; known models: {names}; give one of these or the path of a model folder")
+    raise ModelError(
+        f"no model {str(wanted)!r}; known models: {names}; give one of these or the path of a model folder"
+    )
 
 
 def load_model(name_or_path: str | Path | None = None, *, device: str | torch.device = "cpu") -> Model:

@@ -11,6 +11,8 @@ from atomseg.types import StageConfig
 # Channels of the last layer before they are spread over the pixels of a 2 x 2 block.
 HEADS: tuple[str, ...] = ("heatmap", "offset", "offset_sigma", "restored", "crystal")
 _HEAD_CHANNELS = {"heatmap": 1, "offset": 2, "offset_sigma": 1, "restored": 1, "crystal": 1}
+# Offsets are trusted to no better than exp(-5) = 0.007 px and no worse than exp(2) = 7 px: outside, nothing is learned.
+_LOG_SIGMA_RANGE = (-5.0, 2.0)
 _STEM = 2  # pixels of a block that become channels: most of the image's information at a quarter of the cost
 
 
@@ -149,4 +151,5 @@ class UNet(nn.Module):
         for up, block in zip(self.up, self.decoder, strict=True):
             features = block(torch.cat([up(features), skips.pop()], dim=1))
         parts = torch.split(self.head(features), list(_HEAD_CHANNELS.values()), dim=1)
-        return Outputs(heatmap=parts[0], offset=parts[1], log_sigma=parts[2], restored=parts[3], crystal=parts[4])
+        log_sigma = parts[2].clamp(*_LOG_SIGMA_RANGE)
+        return Outputs(heatmap=parts[0], offset=parts[1], log_sigma=log_sigma, restored=parts[3], crystal=parts[4])

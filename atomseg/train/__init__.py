@@ -2,7 +2,8 @@
 
 from atomseg.train.config import TrainConfig
 from atomseg.train.losses import LossConfig
+from atomseg.train.release import release
 from atomseg.train.run import train
 from atomseg.train.targets import TargetConfig
 
-__all__ = ["LossConfig", "TargetConfig", "TrainConfig", "train"]
+__all__ = ["LossConfig", "TargetConfig", "TrainConfig", "release", "train"]

@@ -14,9 +14,10 @@ from atomseg.train.losses import Batch
 from atomseg.train.targets import TrueColumns, draw_targets
 from atomseg.types import Scene
 
-# Draws one scene: a generator and the smallest useful field of view and pixel size, see `atomseg.train.scenes`.
+# Draws one scene from a generator, large enough for a crop; see `atomseg.train.scenes`.
 SceneSource = Callable[[np.random.Generator], Scene]
-TRAINING, VALIDATION = 0, 1
+# Splits: their scenes have generators of their own.
+TRAINING, VALIDATION, TEST = 0, 1, 2
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from atomseg.errors import ConfigError
 from atomseg.networks import Outputs
 from atomseg.types import StageConfig
 
-# Offsets are trusted to no better than exp(-5) = 0.007 px and no worse than exp(2) = 7 px: outside, nothing is learned.
-_LOG_SIGMA_RANGE = (-5.0, 2.0)
 _CHARBONNIER_EPSILON = 1e-2
 
 
@@ -95,7 +93,6 @@ def heatmap_loss(logits: Tensor, target: Tensor, weight: Tensor, focus: float) -
 
 def offset_loss(offset: Tensor, log_sigma: Tensor, target: Tensor, weight: Tensor, variance_weighting: float) -> Tensor:
     """Sum of the weighted Gaussian negative log likelihood of both components, up to a constant."""
-    log_sigma = log_sigma.clamp(*_LOG_SIGMA_RANGE)
     error2 = (offset - target).square()
     likelihood = 0.5 * error2 * torch.exp(-2 * log_sigma) + log_sigma
     if variance_weighting > 0:

@@ -9,15 +9,11 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from atomseg.imaging import CANONICAL_PIXEL_NM
 from atomseg.networks import UNet
+from atomseg.train.assess import choose_threshold
 from atomseg.train.config import TrainConfig
 from atomseg.train.dataset import Example, stack
 from atomseg.train.losses import Batch, total_loss
-from atomseg.train.metrics import Counts, count_matches, find_peaks
-
-# Heat map values among which the detection threshold is chosen.
-THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(11))
 
 
 class ColumnTraining(lightning.LightningModule):
@@ -41,7 +37,9 @@ class ColumnTraining(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """Total loss of a batch."""
         losses = total_loss(self.network(batch["image"]), Batch(**batch), self.settings.losses)
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch["image"]))
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch["image"])
+        )
         return losses["total"]
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -94,51 +92,6 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
             kept.lerp_(new, 1 - decay)
         else:
             kept.copy_(new)
-
-
-@torch.inference_mode()
-def choose_threshold(
-    network: UNet, examples: list[Example], device: torch.device | str = "cpu"
-) -> tuple[float, dict[str, float]]:
-    """Threshold of `THRESHOLDS` with the best F1 over examples, and all rates there.
-
-    Parameters
-    ----------
-    network : UNet
-        Is used in eval mode and left in the mode it came in.
-    examples : list of Example
-        Scenes with truth.
-    device : torch.device or str
-        Where the network is.
-    """
-    was_training = network.training
-    network.eval()
-    totals = dict.fromkeys(THRESHOLDS, Counts())
-    for example in examples:
-        outputs = network(example.image[None].to(device))
-        heatmap, offset = torch.sigmoid(outputs.heatmap[0, 0]).cpu(), outputs.offset[0].cpu()
-        peaks = find_peaks(heatmap, offset, min(THRESHOLDS), CANONICAL_PIXEL_NM)
-        for threshold in THRESHOLDS:
-            totals[threshold] += _count(example, peaks[peaks[:, 2] >= threshold, :2])
-    network.train(was_training)
-    rates = {threshold: counts.rates() for threshold, counts in totals.items()}
-    best = max(rates, key=lambda threshold: rates[threshold]["f1"])
-    return best, rates[best]
-
-
-def _count(example: Example, peaks_yx: Any) -> Counts:
-    """Matches of one example, with what was invented outside crystal."""
-    columns = example.columns
-    visible = columns.required | (columns.snr >= 2.0)
-    counts, invented = count_matches(
-        peaks_yx * CANONICAL_PIXEL_NM, columns.yx_px[visible] * CANONICAL_PIXEL_NM, columns.required[visible]
-    )
-    empty = example.crystal[0].numpy() < 0.5
-    pixel = peaks_yx[invented].round().astype(int).clip(0, empty.shape[0] - 1)
-    return counts + Counts(
-        empty_area_nm2=float(empty.sum()) * CANONICAL_PIXEL_NM**2,
-        invented_in_empty=int(empty[pixel[:, 0], pixel[:, 1]].sum()),
-    )
 
 
 def validation_batches(examples: list[Example], batch_size: int) -> list[dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import platform
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -213,8 +214,16 @@ class _Clock(Callback):
         self._before = float(state_dict["seconds"])
 
     def on_save_checkpoint(self, _trainer: Any, _module: Any, checkpoint: dict[str, Any]) -> None:
-        """Put the seconds where `release` finds them."""
+        """Put the seconds and the machine where `release` finds them."""
         checkpoint["atomseg_seconds"] = self.state_dict()["seconds"]
+        checkpoint["atomseg_device"] = _machine()
+
+
+def _machine() -> str:
+    """What trains: the GPU's name, or the number of CPU threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} CPU threads ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
 
 
 def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_step: int) -> lightning.Trainer:
@@ -257,14 +266,18 @@ def _check_start(config: TrainConfig, last: Path, *, resume: bool) -> None:
     """Refuse to overwrite a run, to resume nothing, or to resume with other settings."""
     if not resume:
         if last.exists():
-            raise OutputError(f"{last.parent.parent} already holds a run; say --resume to go on, or give another folder")
+            raise OutputError(
+                f"{last.parent.parent} already holds a run; say --resume to go on, or give another folder"
+            )
         return
     saved = read_checkpoint(last)["atomseg_config"]
     now, then = _plain(asdict(replace(config, **_FREE_ON_RESUME))), _plain(saved) | _FREE_ON_RESUME
     different = sorted(key for key in now if now[key] != then.get(key))
     if different:
         seen = ", ".join(f"{key}: {then.get(key)} then, {now[key]} now" for key in different)
-        raise ConfigError(f"the run in {last.parent.parent} was started with other settings ({seen}); use the same ones")
+        raise ConfigError(
+            f"the run in {last.parent.parent} was started with other settings ({seen}); use the same ones"
+        )
 
 
 def _plain(value: Any) -> Any:

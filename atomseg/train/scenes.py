@@ -36,7 +36,5 @@ class TrainingScenes:
         pixel_nm = math.exp(rng.uniform(math.log(low), math.log(high)))
         smallest_nm = pixel_nm * (1 - max(scan.anisotropy))
         side = math.ceil(self.config.crop_px * CANONICAL_PIXEL_NM / smallest_nm) + _MARGIN_PX
-        scene = replace(
-            self.simulation, shape=(side, side), scan=replace(scan, pixel_size_nm=(pixel_nm, pixel_nm))
-        )
+        scene = replace(self.simulation, shape=(side, side), scan=replace(scan, pixel_size_nm=(pixel_nm, pixel_nm)))
         return simulate(scene, rng, truth="columns")

@@ -1,0 +1,109 @@
+"""What a network finds in scenes with truth: threshold, rates, recall by signal-to-noise ratio."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+
+from atomseg.imaging import CANONICAL_PIXEL_NM
+from atomseg.networks import UNet
+from atomseg.train.dataset import Example
+from atomseg.train.metrics import Counts, count_matches, find_peaks
+
+# Heat map values among which the detection threshold is chosen.
+THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(11))
+# Lower ends of the tiers of matched-filter signal-to-noise ratio in which recall is stated.
+SNR_TIERS = (5.0, 7.0, 10.0, 20.0)
+# Columns below this ratio are not in the image: a peak there is an invention.
+VISIBLE_SNR = 2.0
+
+
+def choose_threshold(
+    network: UNet, examples: list[Example], device: torch.device | str = "cpu"
+) -> tuple[float, dict[str, float]]:
+    """Threshold of `THRESHOLDS` with the best F1 over examples, and all rates there.
+
+    Parameters
+    ----------
+    network : UNet
+        Is used in eval mode and left in the mode it came in.
+    examples : list of Example
+        Scenes with truth.
+    device : torch.device or str
+        Where the network is.
+    """
+    totals = dict.fromkeys(THRESHOLDS, Counts())
+    for example, peaks in _peaks(network, examples, min(THRESHOLDS), device):
+        for threshold in THRESHOLDS:
+            totals[threshold] += count_example(example, peaks[peaks[:, 2] >= threshold, :2])
+    rates = {threshold: counts.rates() for threshold, counts in totals.items()}
+    best = max(rates, key=lambda threshold: rates[threshold]["f1"])
+    return best, rates[best]
+
+
+def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict[str, float]:
+    """Accuracy for a model card; the keys carry units, matches lie within 50 pm.
+
+    Parameters
+    ----------
+    network : UNet
+        On the CPU.
+    examples : iterable of Example
+        Scenes that it was not trained on.
+    threshold : float
+        Heat map value of a column.
+    """
+    total, n_scenes = Counts(), 0
+    tiers = {low: Counts() for low in SNR_TIERS}
+    for example, peaks in _peaks(network, examples, threshold, "cpu"):
+        n_scenes += 1
+        total += count_example(example, peaks[:, :2])
+        columns = example.columns
+        tier = np.digitize(columns.snr, SNR_TIERS)
+        for k, low in enumerate(SNR_TIERS):
+            chosen = columns.required & (tier == k + 1)
+            yx_nm = columns.yx_px * CANONICAL_PIXEL_NM
+            tiers[low] += count_matches(peaks[:, :2] * CANONICAL_PIXEL_NM, yx_nm, chosen)[0]
+    names = [f"{low:g}_to_{high:g}" for low, high in zip(SNR_TIERS, SNR_TIERS[1:], strict=False)]
+    names.append(f"above_{SNR_TIERS[-1]:g}")
+    result = {f"{name}_50pm" if name in {"precision", "recall", "f1"} else name: v for name, v in total.rates().items()}
+    for name, counts in zip(names, tiers.values(), strict=True):
+        rates = counts.rates()
+        result[f"recall_snr_{name}"] = rates["recall"]
+        result[f"rmse_pm_snr_{name}"] = rates["rmse_pm"]
+    return {k: round(v, 5) for k, v in result.items()} | {
+        "scenes": float(n_scenes),
+        "required_columns": float(total.found + total.missed),
+        "area_outside_crystal_nm2": round(total.empty_area_nm2, 1),
+    }
+
+
+def count_example(example: Example, peaks_yx: np.ndarray) -> Counts:
+    """Matches of the peaks of one example, with what was invented outside crystal."""
+    columns = example.columns
+    visible = columns.required | (columns.snr >= VISIBLE_SNR)
+    counts, invented = count_matches(
+        peaks_yx * CANONICAL_PIXEL_NM, columns.yx_px[visible] * CANONICAL_PIXEL_NM, columns.required[visible]
+    )
+    empty = example.crystal[0].numpy() < 0.5
+    pixel = peaks_yx[invented].round().astype(int).clip(0, empty.shape[0] - 1)
+    return counts + Counts(
+        empty_area_nm2=float(empty.sum()) * CANONICAL_PIXEL_NM**2,
+        invented_in_empty=int(empty[pixel[:, 0], pixel[:, 1]].sum()),
+    )
+
+
+@torch.inference_mode()
+def _peaks(
+    network: UNet, examples: Iterable[Example], threshold: float, device: torch.device | str
+) -> Iterator[tuple[Example, np.ndarray]]:
+    """Each example with its peaks, (N, 3): y, x in canonical pixels and the heat map value."""
+    was_training = network.training
+    network.eval()
+    try:
+        for example in examples:
+            outputs = network(example.image[None].to(device))
+            heatmap, offset = torch.sigmoid(outputs.heatmap[0, 0]).cpu(), outputs.offset[0].cpu()
+            yield example, find_peaks(heatmap, offset, threshold, CANONICAL_PIXEL_NM)
+    finally:
+        network.train(was_training)

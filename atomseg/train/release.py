@@ -1,0 +1,212 @@
+"""From a checkpoint to a released model folder."""
+
+import datetime
+import hashlib
+import itertools
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save as save_safetensors
+
+from atomseg import __version__
+from atomseg.errors import ConfigError, ModelError, OutputError
+from atomseg.imaging import CANONICAL_PIXEL_NM
+from atomseg.networks import HEADS, ModelCard, TrainingRecord, UNet, build_record, golden_outputs, write_card
+from atomseg.networks.registry import CARD_FILE, GOLDEN_FILE, WEIGHTS_FILE
+from atomseg.simulate import SceneConfig
+from atomseg.train.assess import assess, choose_threshold
+from atomseg.train.config import TrainConfig
+from atomseg.train.dataset import TEST, Example, example_generator, make_example, validation_examples
+from atomseg.train.run import read_checkpoint
+from atomseg.train.scenes import TrainingScenes
+
+LIMITS = (
+    "Trained on simulated HAADF contrast: bright columns on a darker background. ABF, BF and dark-atom contrast are not supported.",
+    "Columns closer than 0.12 nm in projection are not separated.",
+    "Linear imaging with probe tails and a thickness-dependent floor; no channelling of single dopants, no diffraction contrast.",
+    "Columns of a matched-filter signal-to-noise ratio below 5 are found in part only; oxygen and lithium columns are not looked for.",
+    "Says where columns are, not which phase they belong to.",
+)
+# Largest difference of a raw output on another machine or GPU with reduced-precision convolutions (TF32).
+_GOLDEN_TOLERANCE = 0.05
+
+
+def release(
+    checkpoint: Path,
+    folder: Path,
+    *,
+    simulation: SceneConfig,
+    commit: str,
+    n_scenes: int = 200,
+    overwrite: bool = False,
+) -> ModelCard:
+    """Write the averaged weights of a checkpoint as a model folder, with measured accuracy.
+
+    Parameters
+    ----------
+    checkpoint : pathlib.Path
+        From `train`.
+    folder : pathlib.Path
+        Where to; its name, ``<architecture>.<tag>``, is the model's id.
+    simulation : SceneConfig
+        Distribution of the scenes that accuracy is measured on; the one of the training.
+    commit : str
+        Commit of the code that trained it.
+    n_scenes : int
+        Scenes to measure accuracy on, none of which was trained or validated on.
+    overwrite : bool
+        Replace the folder; for models that were never published.
+
+    Returns
+    -------
+    ModelCard
+        The card that was written.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint can not be used.
+    OutputError
+        If the folder exists or can not be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise OutputError(f"{folder} exists and released models are never changed; choose another tag")
+    saved = read_checkpoint(Path(checkpoint))
+    config = _settings(saved, Path(checkpoint))
+    network = _averaged_network(saved, config)
+    source = TrainingScenes(simulation, config)
+    threshold, _ = choose_threshold(network, validation_examples(source, config))
+    accuracy = assess(network, _test_examples(source, config, n_scenes), threshold)
+    weights = save_safetensors(network.state_dict(), metadata={"format": "pt"})
+    low, high = simulation.scan.pixel_size_nm
+    card = ModelCard(
+        id=folder.name,
+        sha256=hashlib.sha256(weights).hexdigest(),
+        architecture=config.network,
+        normalization=config.normalize,
+        pixel_size_nm=CANONICAL_PIXEL_NM,
+        valid_pixel_size_nm=(low, high),
+        heatmap_threshold=threshold,
+        training=_record(saved, config, simulation, commit),
+        accuracy=accuracy,
+        limits=LIMITS,
+    )
+    golden = next(iter(_test_examples(source, config, 1)))
+    _write(folder, card, weights, network, golden)
+    return card
+
+
+def _settings(saved: dict[str, Any], path: Path) -> TrainConfig:
+    """The training's settings as kept in a checkpoint."""
+    try:
+        return build_record(TrainConfig, json.loads(json.dumps(saved["atomseg_config"])), "checkpoint")
+    except (TypeError, ConfigError) as error:
+        raise ModelError(f"{path} was written by another version of atomseg train: {error}") from error
+
+
+def _averaged_network(saved: dict[str, Any], config: TrainConfig) -> UNet:
+    """Network with the averaged weights, in eval mode."""
+    prefix = "average."
+    state = {name.removeprefix(prefix): value for name, value in saved["state_dict"].items() if name.startswith(prefix)}
+    network = UNet(config.network)
+    network.load_state_dict(state, strict=True)
+    return network.eval()
+
+
+def _test_examples(source: TrainingScenes, config: TrainConfig, n_scenes: int) -> Iterator[Example]:
+    """Scenes of a split that is neither trained nor validated on."""
+    for index in itertools.islice(itertools.count(), n_scenes):
+        rng = example_generator(config.seed, TEST, index)
+        yield make_example(source(rng), config, rng)
+
+
+def _record(saved: dict[str, Any], config: TrainConfig, simulation: SceneConfig, commit: str) -> TrainingRecord:
+    """How the model was made."""
+    steps = int(saved["global_step"])
+    return TrainingRecord(
+        config=json.loads(json.dumps(asdict(config))),
+        simulation=json.loads(json.dumps(asdict(simulation))),
+        seed=config.seed,
+        steps=steps,
+        scenes=steps * config.batch_size * config.devices * config.nodes,
+        seconds=round(float(saved["atomseg_seconds"]), 1),
+        commit=commit,
+        version=__version__,
+        device=str(saved["atomseg_device"]),
+        packages={
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "numpy": np.__version__,
+            "safetensors": safetensors.__version__,
+            "python": platform.python_version(),
+        },
+        date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+    )
+
+
+def _write(folder: Path, card: ModelCard, weights: bytes, network: UNet, golden: Example) -> None:
+    """Write the folder whole or not at all."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".release-") as temporary:
+            new = Path(temporary) / folder.name
+            new.mkdir()
+            (new / WEIGHTS_FILE).write_bytes(weights)
+            write_card(card, new / CARD_FILE)
+            image = golden.image[0, :96, :96].contiguous().numpy()
+            outputs = golden_outputs(network, image, torch.device("cpu"))
+            np.savez_compressed(new / GOLDEN_FILE, input=image, tolerance=np.float64(_GOLDEN_TOLERANCE), **outputs)  # type: ignore[arg-type]
+            (new / "README.md").write_text(describe(card, network), encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            new.rename(folder)
+    except OSError as error:
+        raise OutputError(f"can not write the model to {folder}: {error}") from error
+
+
+def describe(card: ModelCard, network: UNet) -> str:
+    """README of a model folder, Markdown."""
+    training = card.training
+    n_weights = sum(p.numel() for p in network.parameters())
+    low, high = (1e3 * size for size in card.valid_pixel_size_nm)
+    accuracy = "\n".join(f"| {name} | {value:g} |" for name, value in card.accuracy.items())
+    limits = "\n".join(f"- {limit}" for limit in card.limits)
+    return f"""# {card.id}
+
+U-Net on blocks of 2 x 2 pixels, {n_weights:,} weights, channels {", ".join(map(str, card.architecture.channels))}. Works at
+{1e3 * card.pixel_size_nm:g} pm pixels, to which micrographs of {low:g} to {high:g} pm are resampled from their calibration.
+
+Answers: {", ".join(HEADS)}. A heat map peak of {card.heatmap_threshold:g} or more is a column.
+
+## How it was made
+
+{training.steps} steps, {training.scenes} simulated scenes, {training.seconds / 60:.0f} minutes on {training.device}, seed {training.seed},
+commit `{training.commit}`, atomseg {training.version}, torch {training.packages["torch"]}, {training.date}. All settings of the
+training and of the scenes are in `card.json`.
+
+## Accuracy
+
+On simulated scenes that it was neither trained nor tuned on, from heat map and offsets alone (the fit of atomseg.localize makes
+positions better). Matches lie within 50 pm; columns that need not be found (too dim to be seen) are neither right nor wrong.
+
+| quantity | value |
+|---|---|
+{accuracy}
+
+## Limits
+
+{limits}
+
+Weights: {card.licence}. Files are never changed after the release; sha256 of the weights `{card.sha256}`.
+"""
