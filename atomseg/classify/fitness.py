@@ -4,24 +4,24 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from atomseg.classify.config import IN_PLANE_PERIOD_NM, ClassifyConfig
+from atomseg.classify.config import IN_PLANE_PERIOD_NM
 from atomseg.classify.frames import Frames
 from atomseg.types import Check, Columns, Micrograph, Verdict
 
 COLUMN_SIGMA_NM = 0.05
 # Below this many columns no lattice can be told from chance.
 FEWEST_COLUMNS = 30
-# Share of columns in a frame below which an image is not one of a layered oxide...
+# Share of columns in a frame below which an image is not one of a layered oxide,
 JUDGED_SHARE = 0.3
-# ...and below which the user is told that part of it is not.
+# and below which the user is told that part of it is not.
 MOST_SHARE = 0.8
 
 
 def contrast_check(micrograph: Micrograph) -> Check:
-    """Bright columns on dark ground (HAADF), or the reverse (ABF, BF)?
+    """Whether columns are bright on dark ground (HAADF) or the reverse (ABF, BF).
 
-    The value is the skewness of the image filtered to the size of a column: bright isolated peaks make it positive, dark
-    ones negative, whatever gain and offset. Noise alone gives zero.
+    The value is the skewness of the image filtered to the size of a column: bright isolated peaks make it positive,
+    dark ones negative, whatever gain and offset. Noise alone gives zero.
     """
     py, px = micrograph.calibration.pixel_size_nm
     sigma = (COLUMN_SIGMA_NM / py, COLUMN_SIGMA_NM / px)
@@ -51,8 +51,8 @@ def column_check(columns: Columns) -> Check:
     return Check("columns", n, Verdict.OK)
 
 
-def lattice_checks(columns: Columns, frames: Frames, config: ClassifyConfig) -> list[Check]:
-    """Does the lattice belong to a layered oxide down the close-packed zone, and does it agree with the calibration?"""
+def lattice_checks(columns: Columns, frames: Frames) -> list[Check]:
+    """Whether the lattice is a layered oxide's down the close-packed zone, and agrees with the calibration."""
     follows = frames.domain >= 0
     share = float(follows.mean()) if len(columns) else 0.0
     value = round(share, 3)
@@ -77,8 +77,8 @@ def scale_check(frames: Frames) -> Check:
             "scale",
             round(period, 4),
             Verdict.WARN,
-            f"the lattice reads {period:.4f} nm along its rows where layered oxides have {IN_PLANE_PERIOD_NM:.4f} nm: the "
-            f"pixel size may be {100 * off:+.1f} % off; every length here uses the pixel size as given",
+            f"the lattice reads {period:.4f} nm along its rows where layered oxides have {IN_PLANE_PERIOD_NM:.4f} nm: "
+            f"the pixel size may be {100 * off:+.1f} % off; every length here uses the pixel size as given",
         )
     return Check("scale", round(period, 4), Verdict.OK)
 
@@ -88,7 +88,7 @@ def _what_else(columns: Columns) -> str:
     spacing, _ = cKDTree(columns.yx_nm).query(columns.yx_nm, k=2)
     nearest = float(np.median(spacing[:, 1]))
     return (
-        "the columns are not the lattice of a layered oxide down its close-packed zone (rows 0.25 nm apart with layers "
-        f"0.47 nm apart and shifted by 0 or 1/3; nearest neighbours here: {nearest:.3f} nm): phases are not judged; another "
-        "material, another zone axis, or a wrong pixel size"
+        "the columns are not the lattice of a layered oxide down its close-packed zone (columns 0.25 nm apart in rows, "
+        f"layers 0.47 nm apart and shifted by 0 or 1/3; nearest neighbours here: {nearest:.3f} nm): phases are not "
+        "judged; another material, another zone axis, or a wrong pixel size"
     )

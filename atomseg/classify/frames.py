@@ -1,8 +1,8 @@
 """Local lattice frames: which way the cation rows run, how far apart columns and layers are, in every crystal domain.
 
-A row of equal columns is the one thing that every phase of a layered oxide shows down the close-packed zone: each column has two
-neighbours of its own brightness on opposite sides. The direction that most columns agree on is the domain's; where
-everything is bright (rocksalt) two directions fit equally well and the layered crystal around decides.
+A row of equal columns is the one thing that every phase of a layered oxide shows down the close-packed zone: each
+column has two neighbours of its own brightness on opposite sides. The direction that most columns agree on is the
+domain's; where everything is bright (rocksalt) two directions fit equally well and the layered crystal around decides.
 """
 
 from dataclasses import dataclass
@@ -228,7 +228,8 @@ def _with_layers(
 ) -> Frames:
     """Layer spacing, shear and renumbering of the domains whose stacking is a layered oxide's."""
     layer = np.full(len(yx_nm), np.nan)
-    renumbered, offsets = np.full(len(yx_nm), -1), []
+    renumbered = np.full(len(yx_nm), -1)
+    offsets: list[float] = []
     pairs, along, across = stack_pairs(yx_nm, amplitude, row, domain, config.ratio_range)
     for k in np.argsort([-(domain == d).sum() for d in range(domain.max(initial=-1) + 1)]):
         mine = domain == k

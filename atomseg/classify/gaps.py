@@ -63,7 +63,8 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
     -------
     pandas.DataFrame
         ``lower, upper`` (column indices), ``y_nm, x_nm`` (interlayer site), ``row_lower, row_upper``, ``shift,
-        shift_err`` (periods), ``ratio, ratio_err`` (interlayer over TM amplitude), ``site_column`` (index or -1), ``domain``.
+        shift_err`` (periods), ``ratio, ratio_err`` (interlayer over TM amplitude), ``site_column`` (index or -1),
+        ``domain``.
     """
     yx, sigma = columns.yx_nm, columns.sigma_nm
     amplitude = columns.table["amplitude"].to_numpy(dtype=float)
@@ -104,7 +105,7 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
 def _interlayer_ratio(
     micrograph: Micrograph, columns: Columns, pairs: np.ndarray, right: np.ndarray, site_nm: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Amplitude at the interlayer site over the mean of the TM columns around it, its error, and the column found there."""
+    """Interlayer amplitude over the mean of the TM columns around it, its error, and the column found there."""
     table = columns.table
     amplitude = table["amplitude"].to_numpy(dtype=float)
     if len(pairs) == 0:
@@ -115,7 +116,7 @@ def _interlayer_ratio(
     found = (distance < SITE_RADIUS_NM) & (nearest != pairs[:, 0]) & (nearest != pairs[:, 1])
     pixel = np.asarray(micrograph.calibration.pixel_size_nm)
     bright = amplitude >= np.median(amplitude)
-    width = np.sqrt(table["fwhm_major_nm"] * table["fwhm_minor_nm"]).to_numpy(dtype=float)
+    width = np.sqrt((table["fwhm_major_nm"] * table["fwhm_minor_nm"]).to_numpy(dtype=float))
     forced, forced_err, _ = forced_amplitudes(
         micrograph.image,
         site_nm / pixel,

@@ -15,8 +15,8 @@ from atomseg.classify.frames import Frames
 from atomseg.classify.posterior import STATES
 from atomseg.types import Micrograph, Phase
 
-# Empty circles of a crystal's column pattern are smaller than this: 0.27 nm between bare TM rows and in Si <110>, 0.28 nm
-# in perovskites; a crack or a vacuum bay is larger.
+# Empty circles of a crystal's column pattern are smaller than this: 0.27 nm between bare TM rows and in Si <110>,
+# 0.28 nm in perovskites; a crack or a vacuum bay is larger.
 LARGEST_HOLE_NM = 0.38
 # Fewer square nanometres than this are not a crystal but stray detections.
 SMALLEST_CRYSTAL_NM2 = 1.5
@@ -87,7 +87,7 @@ def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.nda
     keep = _circumradius(mirrored[mesh.simplices]) < largest
     simplex = mesh.find_simplex(grid.points)
     inside = ((simplex >= 0) & keep[simplex]).reshape(grid.shape)
-    inside = _without_specks(inside, SMALLEST_CRYSTAL_NM2 / np.prod(grid.step))
+    inside = _without_specks(inside, SMALLEST_CRYSTAL_NM2 / (grid.step[0] * grid.step[1]))
     if not inside.any():
         return outside
     gap = distance_transform_edt(~inside, sampling=grid.step) if not inside.all() else np.zeros(grid.shape)
@@ -96,7 +96,7 @@ def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.nda
 
 
 def _mirror_at_borders(yx_nm: np.ndarray, grid: Grid, reach_nm: float) -> np.ndarray:
-    """Columns with those near the image border mirrored across it, so that the crystal does not end before the image."""
+    """Columns and, mirrored across the image border, those near it: the crystal does not end before the image."""
     out = yx_nm
     for axis, edge in ((0, grid.y_nm), (1, grid.x_nm)):
         low, high = out[:, axis] < reach_nm, out[:, axis] > edge[-1] - reach_nm
@@ -126,6 +126,7 @@ def _without_specks(mask: np.ndarray, smallest_px: float) -> np.ndarray:
 def paint(
     micrograph: Micrograph,
     columns_yx_nm: np.ndarray,
+    *,
     frames: Frames,
     gaps: pd.DataFrame,
     probability: np.ndarray,

@@ -40,21 +40,23 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
     Returns
     -------
     PhaseMap
-        With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is not
-        one of a layered oxide down the close-packed zone.
+        With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is
+        not one of a layered oxide down the close-packed zone.
     """
     checks = [contrast_check(micrograph), column_check(columns)]
     frames = _no_frames(len(columns))
     if not _stopped(checks):
         frames = find_frames(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), config)
-        checks += lattice_checks(columns, frames, config)
+        checks += lattice_checks(columns, frames)
         if _stopped(checks):
             frames = _no_frames(len(columns))
     gaps = measure_gaps(micrograph, columns, frames, config)
     probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
-    labels, confidence, field = paint(micrograph, columns.yx_nm, frames, gaps, probability, config)
+    labels, confidence, field = paint(
+        micrograph, columns.yx_nm, frames=frames, gaps=gaps, probability=probability, config=config
+    )
     if not _stopped(checks):
         checks.append(_reference_check(labels))
     return PhaseMap(

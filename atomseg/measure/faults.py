@@ -44,7 +44,18 @@ def find_faults(
     graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(site), len(site)))
     n, part = connected_components(graph, directed=False)
     extent = (np.asarray(depth_nm.shape) - 1) * np.asarray(pixel_size_nm)
-    rows = [_fault(k, o1[part == k], site[part == k], extent, depth_nm, pixel_size_nm, period_nm) for k in range(n)]
+    rows = [
+        _fault(
+            k,
+            o1[part == k],
+            site[part == k],
+            extent=extent,
+            depth_nm=depth_nm,
+            pixel_size_nm=pixel_size_nm,
+            period_nm=period_nm,
+        )
+        for k in range(n)
+    ]
     return pd.DataFrame(rows, columns=list(FAULT_FIELDS))
 
 
@@ -52,6 +63,7 @@ def _fault(
     fault_id: int,
     members: pd.DataFrame,
     site: np.ndarray,
+    *,
     extent: np.ndarray,
     depth_nm: np.ndarray,
     pixel_size_nm: tuple[float, float],

@@ -51,7 +51,7 @@ def attached_zone(maps: Maps, config: MeasureConfig) -> np.ndarray:
 
 
 def _closed(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:
-    """Morphological closing with a disk, through distance transforms; beyond the image the mask is taken to go on as it ends."""
+    """Morphological closing with a disk; beyond the image the mask is taken to go on as it ends there."""
     if radius_nm <= 0:
         return mask
     n = int(np.ceil(radius_nm / min(step_nm))) + 1
@@ -73,7 +73,7 @@ def smooth_occupancy(maps: Maps) -> np.ndarray:
 
 
 def bulk_ceiling(maps: Maps) -> float:
-    """Occupancy below which crystal counts as bulk: median of the layered pixels plus two robust standard deviations."""
+    """Occupancy below which crystal is bulk: median of the layered pixels plus two robust standard deviations."""
     values = maps.occupancy[(maps.labels == Phase.LAYERED) & np.isfinite(maps.occupancy)]
     if values.size < 100:
         return -np.inf  # no bulk in view to return to

@@ -7,7 +7,7 @@ from atomseg.measure.config import MeasureConfig
 from atomseg.measure.faults import find_faults
 from atomseg.measure.rays import Depths, attached_zone, cast, depth_map, smooth_occupancy
 from atomseg.measure.statistics import Z90, summarize_points
-from atomseg.measure.surface import Maps, Surface, find_surfaces, sample_maps, upsample
+from atomseg.measure.surface import Surface, find_surfaces, sample_maps, upsample
 from atomseg.types import Calibration, LatticeFrame, PhaseMap, ReconstructionProfile
 from atomseg.types.reconstruction import PROFILE_FIELDS
 
@@ -45,7 +45,9 @@ def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -
         return ReconstructionProfile(points=points, faults=faults, depth_nm=depth)
     zone, occupancy = attached_zone(maps, config), smooth_occupancy(maps)
     tables = [
-        _points(k, surface, cast(maps, zone, occupancy, surface, config), phases.frames[0], pixel, config)
+        _points(
+            k, surface, cast(maps, zone, occupancy, surface, config), frame=phases.frames[0], pixel=pixel, config=config
+        )
         for k, surface in enumerate(surfaces)
     ]
     points = pd.concat(tables, ignore_index=True)
@@ -57,8 +59,12 @@ def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -
         faults=faults,
         depth_nm=depth,
         summary=summarize_points(judged, config),
-        surfaces={int(k): summarize_points(group, config) for k, group in judged.groupby("surface_id")},
-        warnings=_warnings(points, maps),
+        surfaces={
+            k: summarize_points(judged[judged["surface_id"] == k], config)
+            for k in range(len(surfaces))
+            if (judged["surface_id"] == k).any()
+        },
+        warnings=_warnings(points),
     )
 
 
@@ -66,6 +72,7 @@ def _points(
     surface_id: int,
     surface: Surface,
     depths: Depths,
+    *,
     frame: LatticeFrame,
     pixel: tuple[float, float],
     config: MeasureConfig,
@@ -100,7 +107,7 @@ def _points(
     )
 
 
-def _warnings(points: pd.DataFrame, maps: Maps) -> tuple[str, ...]:
+def _warnings(points: pd.DataFrame) -> tuple[str, ...]:
     """Sentences about what limits the numbers."""
     censored = points[points["event"] == 0]
     if len(censored) == 0:

@@ -13,7 +13,9 @@ Z90 = 1.6449  # half width of a central 90 % interval of the normal distribution
 
 
 def kaplan_meier(value: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct event values and the share of points that lie beyond each (Kaplan and Meier 1958, 10.1080/01621459.1958.10501452).
+    """Distinct event values and the share of points that lie beyond each.
+
+    Kaplan and Meier 1958, doi 10.1080/01621459.1958.10501452.
 
     Parameters
     ----------
@@ -62,8 +64,7 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
     censored_share = float(1 - event.mean())
     bound = float(np.median(value)) if censored_share > 0 else None
     if censored_share > 0.5:
-        probability = _bounded_probability(bound or 0.0)
-        certain = probability.get("thick", 0.0) == 1.0
+        bounded = _bounded_probability(bound or 0.0)
         return ThicknessSummary(
             mean_nm=None,
             median_nm=km_quantile(value, event, 0.5),
@@ -74,8 +75,8 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
             censored=True,
             censored_fraction=censored_share,
             lower_bound_nm=bound,
-            thickness_class="thick" if certain else None,
-            class_probability=probability,
+            thickness_class="thick" if bounded.get("thick") == 1.0 else None,
+            class_probability=bounded,
             n_points=n,
         )
     mean = km_mean(value, event)
@@ -94,7 +95,7 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
         censored_fraction=censored_share,
         lower_bound_nm=bound,
         thickness_class=best,
-        class_probability=dict(probability),
+        class_probability={str(name): share for name, share in probability.items()},
         n_points=n,
     )
 

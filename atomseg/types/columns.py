@@ -31,10 +31,11 @@ class Columns:
     Parameters
     ----------
     table : pandas.DataFrame
-        One row a column with at least `LOCALIZATION_FIELDS`: positions in pixels of the input image (centre of the first
-        pixel is 0) and in nm (pixels times pixel size), standard errors in pm, amplitude (peak height) and background in the
-        image's own intensity unit, full widths at half maximum in nm, angle of the major axis in degrees from +x towards
-        +y, detection probability, `flags` as int (`ColumnFlag`). Truth adds its own (`species`, `occupancy`).
+        One row a column with at least `LOCALIZATION_FIELDS`: positions in pixels of the input image (centre of the
+        first pixel is 0) and in nm (pixels times pixel size), standard errors in pm, amplitude (peak height) and
+        background in the image's own intensity unit, full widths at half maximum in nm, angle of the major axis in
+        degrees from +x towards +y, detection probability, `flags` as int (`ColumnFlag`). Truth adds its own (`species`,
+        `occupancy`).
     """
 
     table: pd.DataFrame

@@ -77,7 +77,8 @@ class PhaseMap:
         One row a column, same order as the `Columns` it was made from, `PHASE_FIELDS`.
     gaps : pandas.DataFrame
         One row a gap between two successive TM columns of neighbouring rows: ``y_nm, x_nm`` (centre), ``row_lower,
-        row_upper`` (row ids), ``shift`` (signed, in row periods), ``shift_err``, ``occupancy``, ``occupancy_err``, ``phase``.
+        row_upper`` (row ids), ``shift`` (signed, in row periods), ``shift_err``, ``occupancy``, ``occupancy_err``,
+        ``phase``.
     frames : tuple of LatticeFrame
         Domains found, the largest first; empty when the lattice is not a layered oxide down the close-packed zone.
     checks : tuple of Check

@@ -26,7 +26,16 @@ PROFILE_FIELDS = (
     "event",
     "reason",
 )
-FAULT_FIELDS = ("fault_id", "row_lower", "row_upper", "y_px", "x_px", "length_nm", "ends_in_view", "surface_distance_nm")
+FAULT_FIELDS = (
+    "fault_id",
+    "row_lower",
+    "row_upper",
+    "y_px",
+    "x_px",
+    "length_nm",
+    "ends_in_view",
+    "surface_distance_nm",
+)
 
 
 @dataclass(frozen=True)

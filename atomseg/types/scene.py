@@ -20,8 +20,9 @@ class Scene:
         The noisy image.
     columns : Columns
         True columns as imaged (drift, shear and strain included, line jitter left out), with `species`, `occupancy`,
-        `required` (1 where a detector must find it) and `phase` beside the localisation fields; amplitude is the column's
-        own peak height in the image's unit, background the level it stands on, sigma_*_pm the Cramer-Rao bounds.
+        `required` (1 where a detector must find it) and `phase` beside the localisation fields; amplitude is the
+        column's own peak height in the image's unit, background the level it stands on, sigma_*_pm the Cramer-Rao
+        bounds.
     phases : PhaseMap
         True phases.
     reconstruction : ReconstructionProfile
