@@ -1,0 +1,52 @@
+"""Every number drawn for a scene, ready for JSON."""
+
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atomseg.simulate.detector import Tone
+from atomseg.simulate.structure import Structure
+
+if TYPE_CHECKING:
+    from atomseg.simulate.scene import Imaging
+
+_LARGEST_ARRAY = 16  # profiles, fields and jitter are not numbers that a person reads
+
+
+def parameters(structure: Structure, imaging: "Imaging", tone: Tone) -> dict[str, object]:
+    """Numbers of a scene by part; long arrays are left out (their rms is in the part's other numbers)."""
+    return {
+        "kind": structure.kind,
+        "name": structure.name,
+        "second_domain": structure.second,
+        "outline": _plain(structure.outline),
+        "foil": _plain(structure.foil),
+        "lattice": _plain(structure.lattice),
+        "layers": _plain(structure.layers),
+        "faults": _plain(structure.faults),
+        "boundary": _plain(structure.boundary),
+        "scan": _plain(imaging.scan),
+        "profile": _plain(imaging.profile),
+        "detector": _plain(imaging.detector),
+        "peak_counts": imaging.peak_counts,
+        "tone": _plain(tone),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Nested dataclasses, tuples and small arrays as dicts, lists and numbers; anything else is dropped as None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        items = {f.name: getattr(value, f.name) for f in fields(value)}
+        return {name: _plain(v) for name, v in items.items() if not _is_long(v)}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, str | int | float | bool | None) else None
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.size > _LARGEST_ARRAY

@@ -1,0 +1,102 @@
+"""The specimen before imaging: columns with their signal, in nm around the image centre."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+# Species codes; names go to the truth table.
+TM, INTERLAYER, OXYGEN, ATOM, LINE = 0, 1, 2, 3, 4
+SPECIES_NAMES = np.array(["TM", "Li", "O", "atom", "mixed"])
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Columns of one domain.
+
+    Parameters
+    ----------
+    yx_nm : numpy.ndarray
+        (N, 2) float64 positions from the image centre, nm, before scan distortion.
+    weight : numpy.ndarray
+        (N,) float64 signal relative to a full TM column (the brightest column elsewhere) of the reference thickness.
+    species : numpy.ndarray
+        (N,) int8, one of TM, INTERLAYER, OXYGEN, ATOM; LINE is signal that is no column.
+    occupancy : numpy.ndarray
+        (N,) float64 Ni fraction of interlayer columns; 1 elsewhere.
+    mean_occupancy : numpy.ndarray
+        (N,) float64 local mean of the interlayer occupancy, for the phase.
+    phase, phase_alt : numpy.ndarray
+        (N,) uint8 phase codes; `phase_alt` is 0 where no other phase is acceptable.
+    lattice_uv : numpy.ndarray
+        (N, 2) float64 position in the lattice frame: u along the rows in nm, v the cation row index (0 elsewhere).
+    """
+
+    yx_nm: np.ndarray
+    weight: np.ndarray
+    species: np.ndarray
+    occupancy: np.ndarray
+    mean_occupancy: np.ndarray
+    phase: np.ndarray
+    phase_alt: np.ndarray
+    lattice_uv: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def take(self, index: np.ndarray) -> "Sites":
+        """The columns of an index or mask."""
+        return Sites(
+            self.yx_nm[index],
+            self.weight[index],
+            self.species[index],
+            self.occupancy[index],
+            self.mean_occupancy[index],
+            self.phase[index],
+            self.phase_alt[index],
+            self.lattice_uv[index],
+        )
+
+    def with_weight(self, weight: np.ndarray) -> "Sites":
+        """The same columns with other signals."""
+        return replace(self, weight=weight)
+
+
+def join(parts: list[Sites]) -> Sites:
+    """Columns of several domains in one."""
+    names = Sites.__dataclass_fields__
+    return Sites(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def empty_sites() -> Sites:
+    """No columns."""
+    none = np.zeros(0)
+    code = np.zeros(0, np.uint8)
+    return Sites(np.zeros((0, 2)), none, np.zeros(0, np.int8), none, none, code, code, np.zeros((0, 2)))
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of the specimen that the image shows.
+
+    Parameters
+    ----------
+    size_nm : tuple of float
+        (y, x) size of the image, nm.
+    """
+
+    size_nm: tuple[float, float]
+
+    @property
+    def radius_nm(self) -> float:
+        """Radius of a circle around the image, with a margin for distortion and column tails."""
+        return 0.5 * float(np.hypot(*self.size_nm)) * 1.06 + 0.6
+
+    @property
+    def extent_nm(self) -> tuple[float, float]:
+        """(y, x) of a rectangle that holds the view at any rotation."""
+        return (2 * self.radius_nm, 2 * self.radius_nm)
+
+    def inside(self, yx_nm: np.ndarray, margin_nm: float) -> np.ndarray:
+        """(N,) bool, True for points in the image grown by a margin."""
+        half = np.asarray(self.size_nm) / 2 + margin_nm
+        return np.all(np.abs(yx_nm) <= half, axis=1)

@@ -1,0 +1,192 @@
+"""The specimen of one scene: which crystal is where."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomseg.simulate.cathode import Lattice, build_cathode, draw_lattice, settle_occupancy
+from atomseg.simulate.config import SceneConfig, SecondDomain
+from atomseg.simulate.faults import Fault, draw_faults
+from atomseg.simulate.foil import Foil, draw_foil
+from atomseg.simulate.layer import Layer, Patches, draw_layers
+from atomseg.simulate.other import build_planar, draw_planar
+from atomseg.simulate.sampling import uniform
+from atomseg.simulate.specimen import LINE, Sites, View, empty_sites, join
+from atomseg.simulate.surface import Outline, draw_outline
+
+# Two layered variants on <111> planes of one rocksalt parent stand at the angle between {111} planes.
+VARIANT_DEG = 70.53
+# Distance that two domains keep from their common boundary, nm.
+BOUNDARY_NM = 0.09
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Straight boundary of two domains; the second is where the signed distance is positive."""
+
+    normal_yx: tuple[float, float]
+    offset_nm: float
+
+    def side_nm(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Signed distance from the boundary, nm."""
+        return np.asarray(self.normal_yx[0] * y + self.normal_yx[1] * x - self.offset_nm)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Everything that stands in the beam.
+
+    Parameters
+    ----------
+    sites : Sites
+        All columns, faces cut, signals relative to a full column.
+    thickness_nm : numpy.ndarray
+        (N,) foil thickness at each column.
+    outline : Outline
+        Faces of the crystal.
+    foil : Foil
+        Thickness.
+    lattice : Lattice or None
+        The layered domain; None for other lattices.
+    layers : tuple of Layer
+        A reconstruction layer for each face.
+    faults : tuple of Fault
+        O1 faults of the first domain.
+    boundary : Boundary or None
+        Where the second domain starts.
+    second : str
+        What the second domain is.
+    kind : str
+        cathode, other or nothing.
+    name : str
+        Crystal and zone axis.
+    """
+
+    sites: Sites
+    thickness_nm: np.ndarray
+    outline: Outline
+    foil: Foil
+    lattice: Lattice | None
+    layers: tuple[Layer, ...]
+    faults: tuple[Fault, ...]
+    boundary: Boundary | None
+    second: SecondDomain
+    kind: str
+    name: str
+
+
+def draw_structure(config: SceneConfig, view: View, rng: np.random.Generator) -> Structure:
+    """Random specimen of a scene."""
+    weights = np.array([config.p_cathode, config.p_other, config.p_nothing])
+    kind = ("cathode", "other", "nothing")[int(rng.choice(3, p=weights / weights.sum()))]
+    if kind == "cathode":
+        return _cathode(config, view, rng)
+    if kind == "other":
+        return _other(config, view, rng)
+    foil = draw_foil(config.foil, view, rng)
+    return Structure(empty_sites(), np.zeros(0), Outline(), foil, None, (), (), None, "none", "nothing", "nothing")
+
+
+def _cathode(config: SceneConfig, view: View, rng: np.random.Generator) -> Structure:
+    second = _second_domain(config, rng)
+    lattice = draw_lattice(config.lattice, view, rng, twin=second == "twin")
+    outline = draw_outline(config.surface, view, lattice.rotation_deg - 90.0, rng)
+    layers, patches = draw_layers(config.layer, outline, view, 2 * lattice.row_nm, rng)
+    faults: tuple[Fault, ...] = ()
+    if second != "twin":  # a fault's slip is tied to one stacking sense
+        faults = draw_faults(config.faults, view, lattice.row_nm, lattice.rotation, outline, layers, rng)
+    sites = build_cathode(lattice, view, outline, layers, patches, faults, rng)
+    boundary = None
+    if second in ("variant", "grain"):
+        boundary = _draw_boundary(view, rng)
+        other = _neighbour(config, second, lattice, view, outline, layers, patches, rng)
+        sites = join([_side(sites, boundary, -1.0), _side(other, boundary, 1.0)])
+    sites = _cut(sites, outline)
+    foil = draw_foil(config.foil, view, rng)
+    thickness = foil.at(sites.yx_nm, outline)
+    sites = _scatter(settle_occupancy(sites, thickness, lattice, rng), foil, rng)
+    return Structure(
+        sites, thickness, outline, foil, lattice, layers, faults, boundary, second, "cathode", "NMC811 [1 0 0]"
+    )
+
+
+def _other(config: SceneConfig, view: View, rng: np.random.Generator) -> Structure:
+    planar = draw_planar(config.other, uniform(rng, config.lattice.exponent), rng)
+    outline = draw_outline(config.surface, view, float(rng.uniform(0, 360)), rng)
+    displacement = 1e-3 * uniform(rng, config.lattice.displacement_pm)
+    sites = build_planar(planar, uniform(rng, config.lattice.rotation_deg), displacement, view, rng)
+    sites = _cut(sites, outline)
+    foil = draw_foil(config.foil, view, rng)
+    thickness = foil.at(sites.yx_nm, outline)
+    return Structure(
+        _scatter(sites, foil, rng), thickness, outline, foil, None, (), (), None, "none", "other", planar.name
+    )
+
+
+def _second_domain(config: SceneConfig, rng: np.random.Generator) -> SecondDomain:
+    d = config.domains
+    draw = rng.random()
+    if draw < d.p_twin:
+        return "twin"
+    if draw < d.p_twin + d.p_variant:
+        return "variant"
+    return "grain" if draw < d.p_twin + d.p_variant + d.p_grain else "none"
+
+
+def _draw_boundary(view: View, rng: np.random.Generator) -> Boundary:
+    angle = rng.uniform(0, 2 * np.pi)
+    return Boundary((float(np.sin(angle)), float(np.cos(angle))), float(rng.uniform(-0.3, 0.3)) * min(view.size_nm))
+
+
+def _neighbour(
+    config: SceneConfig,
+    second: SecondDomain,
+    lattice: Lattice,
+    view: View,
+    outline: Outline,
+    layers: tuple[Layer, ...],
+    patches: Patches | None,
+    rng: np.random.Generator,
+) -> Sites:
+    """Columns of the second domain, over the whole view."""
+    if second == "variant":
+        turned = lattice.rotation_deg + VARIANT_DEG * float(rng.choice([-1.0, 1.0]))
+        variant = draw_lattice(config.lattice, view, rng, twin=False, rotation_deg=turned)
+        return build_cathode(variant, view, outline, layers, patches, (), rng)
+    return _lines(view, rng)
+
+
+def _lines(view: View, rng: np.random.Generator) -> Sites:
+    """A grain out of its zone: lattice planes seen edge-on as lines, made of points too dense to resolve."""
+    angle = rng.uniform(0, 2 * np.pi)
+    spacing, dense = rng.uniform(0.14, 0.48), 0.08
+    n, m = int(view.radius_nm / spacing) + 1, int(view.radius_nm / dense) + 1
+    i, j = np.meshgrid(np.arange(-n, n + 1) * spacing, np.arange(-m, m + 1) * dense, indexing="ij")
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    yx = np.stack([i.ravel(), j.ravel()], 1) @ turn
+    yx = yx[view.inside(yx, 0.5)]
+    count = len(yx)
+    # A line of Gaussians dense / sigma apart adds up to about 1.6 of one peak; lines of planes are dimmer than columns.
+    weight = np.full(count, float(rng.uniform(0.05, 0.35)))
+    ones, code = np.ones(count), np.zeros(count, np.uint8)
+    return Sites(yx, weight, np.full(count, LINE, np.int8), ones, ones, code, code, np.zeros((count, 2)))
+
+
+def _side(sites: Sites, boundary: Boundary, sign: float) -> Sites:
+    side = sign * boundary.side_nm(sites.yx_nm[:, 0], sites.yx_nm[:, 1])
+    return sites.take(np.flatnonzero(side > BOUNDARY_NM))
+
+
+def _cut(sites: Sites, outline: Outline) -> Sites:
+    """Columns inside the faces."""
+    if not outline.faces:
+        return sites
+    depth = outline.depths(sites.yx_nm[:, 0], sites.yx_nm[:, 1]).max(axis=0)
+    return sites.take(np.flatnonzero(depth > 0))
+
+
+def _scatter(sites: Sites, foil: Foil, rng: np.random.Generator) -> Sites:
+    """Column signals with their random variation."""
+    factor = np.maximum(1.0 + foil.variation * rng.standard_normal(len(sites)), 0.3)
+
+    return sites.with_weight(sites.weight * factor)

@@ -1,0 +1,136 @@
+"""The table of true columns: where they appear, how bright they are, how well they can be known."""
+
+import numpy as np
+import pandas as pd
+
+from atomseg.simulate.detector import Detector, Tone
+from atomseg.simulate.scan import Scan
+from atomseg.simulate.specimen import ATOM, INTERLAYER, OXYGEN, SPECIES_NAMES, Sites
+from atomseg.types import ColumnFlag, Columns, Phase
+
+FWHM_PER_SIGMA = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
+# A detector must find what the matched filter sees at five standard deviations: one false alarm in 3e6 trials.
+REQUIRED_SNR = 5.0
+REQUIRED_BORDER_NM = 0.1
+REQUIRED_OCCUPANCY = 0.1
+# A column is blended where a brighter one stands closer than this many standard deviations of the core: the sum of the two
+# Gaussians then has a single maximum (Sparrow's criterion for equal heights is 2).
+SPARROW_SIGMA = 2.0
+
+
+def column_table(
+    sites: Sites,
+    yx_px: np.ndarray,
+    peak: np.ndarray,
+    background: np.ndarray,
+    covariance: np.ndarray,
+    peak_counts: float,
+    detector: Detector,
+    tone: Tone,
+    scan: Scan,
+) -> Columns:
+    """Truth table of the columns inside the image.
+
+    Parameters
+    ----------
+    sites : Sites
+        Columns with species, occupancy and phase.
+    yx_px : numpy.ndarray
+        (N, 2) where they appear, pixels.
+    peak, background : numpy.ndarray
+        (N,) height of the own core and level it stands on (detector offset left out), expected counts.
+    covariance : numpy.ndarray
+        (2, 2) covariance (y, x) of the core, pixels squared.
+    peak_counts : float
+        Counts at the peak of a full TM column.
+    detector, tone : Detector, Tone
+        How counts are recorded.
+    scan : Scan
+        Sampling.
+    """
+    offset = detector.offset * peak_counts
+    ground = tone(background + offset)
+    snr = matched_filter_snr(peak, background, covariance, peak_counts, detector)
+    sigma_px = crlb_px(peak, background, covariance, peak_counts, detector)
+    values, vectors = np.linalg.eigh(covariance * np.outer(scan.pixel_size_nm, scan.pixel_size_nm))
+    pixel = np.asarray(scan.pixel_size_nm)
+    theta = np.rad2deg(np.arctan2(vectors[0, 1], vectors[1, 1]))
+    n = len(peak)
+    mixed = (sites.species == INTERLAYER) & (sites.occupancy >= REQUIRED_OCCUPANCY)
+    table = pd.DataFrame(
+        {
+            "id": np.arange(n),
+            "y_px": yx_px[:, 0],
+            "x_px": yx_px[:, 1],
+            "y_nm": yx_px[:, 0] * pixel[0],
+            "x_nm": yx_px[:, 1] * pixel[1],
+            "sigma_y_pm": sigma_px[:, 0] * pixel[0] * 1e3,
+            "sigma_x_pm": sigma_px[:, 1] * pixel[1] * 1e3,
+            "amplitude": tone(background + peak + offset) - ground,
+            "background": ground,
+            "fwhm_major_nm": np.full(n, FWHM_PER_SIGMA * np.sqrt(values[1])),
+            "fwhm_minor_nm": np.full(n, FWHM_PER_SIGMA * np.sqrt(values[0])),
+            "theta_deg": np.full(n, (theta + 90.0) % 180.0 - 90.0),
+            "probability": np.ones(n),
+            "flags": np.full(n, int(ColumnFlag.NONE)),
+            "species": SPECIES_NAMES[np.where(mixed, 4, sites.species)],
+            "occupancy": sites.occupancy,
+            "phase": _PHASE_LABELS[sites.phase],
+            "phase_alt": _ALT_LABELS[sites.phase_alt],
+            "snr": snr,
+            "required": _required(sites, yx_px, snr, scan).astype(int),
+        }
+    )
+    return Columns(table)
+
+
+_PHASE_LABELS = np.array([p.label for p in Phase])
+_ALT_LABELS = np.array(["", *(p.label for p in Phase if p is not Phase.NONE)])
+
+
+def _required(sites: Sites, yx_px: np.ndarray, snr: np.ndarray, scan: Scan) -> np.ndarray:
+    """Bool: bright enough, inside the image by a margin, and a cation column."""
+    margin = REQUIRED_BORDER_NM / np.asarray(scan.pixel_size_nm)
+    last = np.asarray(scan.shape) - 1.0
+    inside = np.all((yx_px >= margin) & (yx_px <= last - margin), axis=1)
+    dim = (sites.species == INTERLAYER) & (sites.occupancy < REQUIRED_OCCUPANCY)
+    return np.asarray((snr >= REQUIRED_SNR) & inside & ~dim & (sites.species != OXYGEN))
+
+
+def noise_variance(level: np.ndarray, peak_counts: float, detector: Detector) -> np.ndarray:
+    """Variance of a pixel with given expected counts, counts squared."""
+    return np.asarray(detector.excess_noise * level + (detector.read_noise * peak_counts) ** 2)
+
+
+def matched_filter_snr(
+    peak: np.ndarray, background: np.ndarray, covariance: np.ndarray, peak_counts: float, detector: Detector
+) -> np.ndarray:
+    """Signal over noise of a matched filter on an isolated column of known width and background.
+
+    The sum over pixels of a squared Gaussian of unit height is pi sqrt(det C); noise is that of the background level plus
+    half of the peak, the mean level under the matched filter.
+    """
+    area = np.pi * np.sqrt(np.linalg.det(covariance))
+    variance = noise_variance(background + 0.5 * peak, peak_counts, detector)
+    return np.asarray(peak * np.sqrt(area / np.maximum(variance, 1e-12)))
+
+
+def crlb_px(
+    peak: np.ndarray, background: np.ndarray, covariance: np.ndarray, peak_counts: float, detector: Detector
+) -> np.ndarray:
+    """(N, 2) Cramer-Rao bound of the position (y, x) of an isolated column, pixels.
+
+    Closed form of Rieger and Stallinga (10.1002/cphc.201300711) with the pixels as point samples; read noise counts as
+    background, excess noise multiplies the variance.
+    """
+    total = 2.0 * np.pi * np.sqrt(np.linalg.det(covariance)) * np.maximum(peak, 1e-9)
+    read = (detector.read_noise * peak_counts) ** 2 / detector.excess_noise
+    beta = (background + read) / np.maximum(peak, 1e-9)
+    factor = 1.0 + 4.0 * beta + np.sqrt(2.0 * beta / (1.0 + 4.0 * beta))
+    variance = np.diag(covariance)[None, :] * (detector.excess_noise * factor / total)[:, None]
+    return np.asarray(np.sqrt(variance))
+
+
+def is_listed(sites: Sites) -> np.ndarray:
+    """Bool: columns that belong in a truth table (all of them: the unlisted lines of tilted grains are not columns)."""
+    return np.asarray(sites.species <= ATOM)
