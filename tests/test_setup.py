@@ -231,7 +231,7 @@ def test_demo_shows_phases_and_thickness(demo: ModuleType) -> None:
     ("thickness", "text"),
     [
         (None, "no surface"),
-        (SUMMARY["thickness"] | {"censored": True, "lower_bound_nm": 21.4}, "> 21.4"),  # type: ignore[operator]
+        (SUMMARY["thickness"] | {"censored": True, "lower_bound_nm": 21.4}, "at least 21.4"),  # type: ignore[operator]
         (SUMMARY["thickness"] | {"mean_nm": None}, "not measured"),  # type: ignore[operator]
     ],
 )
@@ -247,18 +247,18 @@ def test_demo_table_is_aligned(demo: ModuleType) -> None:
 def test_demo_reports_results_and_failures(
     demo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sample = tmp_path / "samples" / "thin" / "image.tif"
-    folder = tmp_path / "out" / "thin" / "image"
-    folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps(SUMMARY | {"input": {"path": str(sample)}}))
-    (folder / "overview.png").touch()
-    (tmp_path / "out" / "summary.csv").write_text("input,status,reason\nb.tif,failed,cut short\nc.tif,done,\n")
-    demo.report([sample], tmp_path / "out")
+    samples = [tmp_path / "samples" / "thin" / "image.tif", tmp_path / "b.tif"]
+    output = tmp_path / "out"
+    (output / "thin" / "image").mkdir(parents=True)
+    (output / "thin" / "image" / "summary.json").write_text(json.dumps(SUMMARY))
+    lines = ["file,folder,status,reason", f"{samples[0]},thin/image,skipped,", f"{samples[1]},b,failed,cut short"]
+    (output / "summary.csv").write_text("\n".join([*lines, f"{tmp_path / 'other.tif'},other,failed,not ours"]))
+    demo.report(samples, output)
     printed = capsys.readouterr().out
-    assert "thin: a sentence" in printed
-    assert "no result for b.tif: failed: cut short\n" in printed
-    assert "c.tif" not in printed
-    assert str(folder / "overview.png") in printed
+    assert "\nthin: a sentence\n" in printed
+    assert "\nb failed: cut short\n" in printed
+    assert "not ours" not in printed
+    assert f"  {output / 'thin' / 'image' / 'overview.png'}\n" in printed
 
 
 def test_checks_all_run_even_if_one_fails(
