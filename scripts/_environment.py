@@ -1,9 +1,7 @@
 """The virtual environment of this checkout: made once, repaired when it broke, left alone while it is up to date.
 
-Standard library only, and no syntax newer than Python 3.7: an old Python must get as far as the line that refuses it.
+Standard library only, and no syntax newer than Python 3.6: an old Python must get as far as the line that refuses it.
 """
-
-from __future__ import annotations
 
 import hashlib
 import importlib.util
@@ -24,10 +22,6 @@ TORCH_INDEX_VARIABLE = "ATOMSEG_TORCH_INDEX"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-class SetupError(Exception):
-    """The environment can not be made; the text says why and what helps."""
-
-
 def require_python() -> None:
     """Leave with one helpful line when this Python is too old; pip would say it in twenty."""
     if sys.version_info >= OLDEST_PYTHON:
@@ -37,6 +31,14 @@ def require_python() -> None:
     script = Path(sys.argv[0]).name
     cure = f"run: {newer} scripts/{script}" if newer else "get a newer one from https://www.python.org/downloads/"
     sys.exit(f"atomseg needs Python 3.11 or newer, and {sys.executable} is {seen}; {cure}")
+
+
+# At import, because an old Python stumbles over the annotations below.
+require_python()
+
+
+class SetupError(Exception):
+    """The environment can not be made; the text says why and what helps."""
 
 
 def environment_python(folder: Path = FOLDER) -> Path:
