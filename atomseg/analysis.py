@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 
 from atomseg._version import __version__
-from atomseg.types import AnalysisRecord, Phase, Provenance, decode_flags
+from atomseg.types import AnalysisRecord, Phase, Provenance
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from atomseg.networks import Model
@@ -27,8 +27,10 @@ class Analysis(AnalysisRecord):
     """Everything known about one micrograph; see `AnalysisRecord` for the parts it is made of."""
 
     @property
-    def columns(self) -> pd.DataFrame:
+    def columns(self) -> "pd.DataFrame":
         """One row a column: position, errors, shape, phase, stacking, occupancy, depth; as in ``columns.csv``."""
+        from atomseg.io import columns_table
+
         return columns_table(self)
 
     @property
@@ -120,16 +122,6 @@ class Analysis(AnalysisRecord):
         return _as_text(self)
 
 
-def columns_table(record: AnalysisRecord) -> pd.DataFrame:
-    """Localization, classification and depth of every column in one table, the phase and the flags in words."""
-    located = record.localized.table.reset_index(drop=True)
-    judged = record.phases.columns.reset_index(drop=True)
-    judged = judged.assign(phase=[Phase(int(code)).label for code in judged["phase"]])
-    depth = pd.Series(_at_columns(record.thickness.depth_nm, record.localized.yx_px), name="depth_nm", dtype=np.float64)
-    words = pd.Series([decode_flags(int(value)) for value in located["flags"]], name="flags", dtype=object)
-    return pd.concat([located.drop(columns="flags"), judged, depth, words], axis=1)
-
-
 def trace_provenance(model: "Model", config: Mapping[str, object], *, seconds: float) -> Provenance:
     """What it takes to make a result again: versions, commit of a checkout, model, settings, device."""
     return Provenance(
@@ -155,12 +147,6 @@ def checkout_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None  # no git on this machine: the version still identifies a release
     return done.stdout.strip() or None
-
-
-def _at_columns(values: np.ndarray, yx_px: np.ndarray) -> np.ndarray:
-    nearest = np.rint(yx_px).astype(int)
-    nearest = np.clip(nearest, 0, np.array(values.shape) - 1)
-    return values[nearest[:, 0], nearest[:, 1]]
 
 
 def _as_text(analysis: Analysis) -> str:

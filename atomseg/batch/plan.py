@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atomseg.errors import AtomsegError
+from atomseg.io import MICROGRAPH_SUFFIXES, is_result_folder
 
-# Formats that a folder is searched for; a file that is named itself is tried whatever its suffix.
-KNOWN_SUFFIXES = frozenset(
-    {".dm3", ".dm4", ".emd", ".ser", ".mrc", ".hspy", ".zspy", ".tif", ".tiff", ".png", ".jpg", ".jpeg"}
-)
 # Formats that are folders on disk.
 _FOLDER_SUFFIXES = frozenset({".zspy"})
-# Files that mark a folder as one of atomseg's own: results, and the truth of simulated scenes.
-_RESULT_MARKS = ("summary.json", "columns.csv")
+# File that marks a folder as a scene with its truth, which is not there to be mapped.
 _TRUTH_MARK = "truth.json"
 # What a batch itself writes into the output folder.
 RESERVED_NAMES = frozenset({"summary.csv", "report.html"})
@@ -105,7 +101,7 @@ def _expand(item: str, output: Path) -> Iterator[tuple[Path, str]]:
     if path.is_dir() and path.suffix.lower() not in _FOLDER_SUFFIXES:
         files = sorted(_micrographs_below(path, output.resolve()))
         if not files:
-            raise PlanError(f"folder {item} holds no micrograph ({', '.join(sorted(KNOWN_SUFFIXES))})")
+            raise PlanError(f"folder {item} holds no micrograph ({', '.join(sorted(MICROGRAPH_SUFFIXES))})")
         yield from ((_absolute(path), str(_absolute(file))) for file in files)
     elif not path.exists() and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - the pattern may be absolute
@@ -121,12 +117,12 @@ def _expand(item: str, output: Path) -> Iterator[tuple[Path, str]]:
 def _micrographs_below(folder: Path, output: Path) -> Iterator[Path]:
     entries = sorted(folder.iterdir())
     names = {entry.name for entry in entries}
-    if folder.resolve() == output or names.issuperset(_RESULT_MARKS):
+    if folder.resolve() == output or is_result_folder(folder):
         return
     for entry in entries:
         if entry.name.startswith(".") or (_TRUTH_MARK in names and entry.name.startswith("truth")):
             continue
-        known = entry.suffix.lower() in KNOWN_SUFFIXES
+        known = entry.suffix.lower() in MICROGRAPH_SUFFIXES
         if entry.is_dir() and entry.suffix.lower() not in _FOLDER_SUFFIXES:
             yield from _micrographs_below(entry, output)
         elif known:

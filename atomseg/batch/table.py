@@ -125,7 +125,7 @@ def _numbers(summary: Mapping[str, Any]) -> dict[str, Any]:
         "class": kind,
         "class_probability": _rounded((thickness.get("class_probability") or {}).get(kind), 3) if kind else None,
         "n_surfaces": len(thickness.get("surfaces") or ()),
-        "n_faults": _count(summary.get("faults")),
+        "n_faults": summary["faults"]["n"],
         "warnings": " | ".join(summary.get("warnings") or ()),
         "seconds": summary["provenance"]["seconds"],
     }
@@ -133,9 +133,3 @@ def _numbers(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
-
-
-def _count(faults: Any) -> int | None:
-    if isinstance(faults, Mapping):
-        return faults.get("n")
-    return len(faults) if isinstance(faults, list) else faults

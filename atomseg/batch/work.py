@@ -1,7 +1,6 @@
 """What happens to one input of a batch, in whatever process it runs."""
 
 import dataclasses
-import hashlib
 import json
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from atomseg.analysis import Analysis
 from atomseg.batch.plan import Job
 from atomseg.config import MapConfig, config_dict
 from atomseg.errors import AtomsegError, CalibrationError, InputError, OutputError
-from atomseg.io import read_frames, result_matches, summarize
+from atomseg.io import read_frames, result_matches, sha256_of, summarize
 from atomseg.networks import load_model
 from atomseg.pipeline import input_settings, map_micrograph
 from atomseg.types import Micrograph
@@ -150,14 +149,14 @@ def _map_one(
 ) -> Outcome:
     model = loaded_model(settings.model, settings.device)
     folder = settings.output / job.folder
-    if not settings.overwrite and folder.exists():
-        config = {**config_dict(settings.config), "input": input_settings(settings.pixel_size_nm, settings.frame)}
-        if not result_matches(folder, sha256=_sha256(job.path), config=config, model_sha256=model.sha256):
+    if folder.is_dir() and any(folder.iterdir()):
+        if not settings.overwrite:
+            _refuse_other_result(job, settings, model)
+            return Outcome(job.source, job.folder, "skipped", "already done", _read_summary(folder))
+        if any(entry.is_dir() for entry in folder.iterdir()):
             raise OutputError(
-                f"{folder} holds something else than this result (other input, settings or model); "
-                "give --overwrite to replace it, or another output folder"
+                f"{folder} holds other folders, which --overwrite would remove; choose another output folder"
             )
-        return Outcome(job.source, job.folder, "skipped", "already done", _read_summary(folder))
     analysis = map_micrograph(
         source,
         pixel_size_nm=settings.pixel_size_nm,
@@ -172,20 +171,30 @@ def _map_one(
     return Outcome(job.source, job.folder, "done", "", _summary(analysis))
 
 
+def _refuse_other_result(job: Job, settings: BatchSettings, model: "Model") -> None:
+    """Stop where the folder holds anything but the complete result of this very input, settings and model."""
+    folder = settings.output / job.folder
+    config = {**config_dict(settings.config), "input": input_settings(settings.pixel_size_nm, settings.frame)}
+    if not result_matches(folder, sha256=_sha256(job), config=config, model_sha256=model.sha256):
+        raise OutputError(
+            f"{folder} holds something else than this result (of another input, other settings or another model); "
+            "give --overwrite to replace it, or another output folder"
+        )
+
+
+def _sha256(job: Job) -> str:
+    try:
+        return sha256_of(job.path)
+    except OSError as exc:
+        raise InputError(f"{job.path} can not be read: {exc.strerror or exc}") from exc
+
+
 def _summary(analysis: Analysis) -> dict[str, Any]:
     return dict(summarize(analysis))
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as exc:
-        raise InputError(f"{path} can not be read: {exc.strerror or exc}") from exc
 
 
 def _one_line(exc: BaseException) -> str:

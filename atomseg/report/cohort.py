@@ -15,7 +15,8 @@ h1 { font-size: 1.4rem; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .6rem; border-bottom: 1px solid #ddd; }
 th { font-weight: 600; border-bottom: 2px solid #888; } img { width: 15rem; border: 1px solid #ccc; display: block; }
 .bar { display: flex; width: 9rem; height: .7rem; border: 1px solid #888; } .bar span { height: 100%; }
-.failed, .refused { color: #a33c00; } .note { color: #666; font-size: .85rem; } .key { display: inline-block; width: .8em; height: .8em; border: 1px solid #888; } td.n { white-space: nowrap; }
+.failed, .refused { color: #a33c00; } .note { color: #666; font-size: .85rem; }
+.key { display: inline-block; width: .8em; height: .8em; border: 1px solid #888; } td.n { white-space: nowrap; }
 """
 
 _HEAD = ("figure", "micrograph", "columns", "phases", "thickness", "class", "notes")

@@ -2,6 +2,8 @@
 
 import io
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,10 +13,12 @@ from matplotlib.patches import Rectangle
 
 from atomseg.report.panels import (
     draw_columns,
+    draw_layer_end,
     draw_occupancy,
     draw_phases,
     draw_surface,
     extent_nm,
+    hide_frame,
     phase_legend,
     scale_bar,
     show_image,
@@ -46,10 +50,11 @@ def overview_figure(record: AnalysisRecord) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), facecolor="white")
         grid = figure.add_gridspec(
-            2, 3, left=0.03, right=0.97, bottom=0.075, top=0.9, wspace=0.14, hspace=0.2, height_ratios=(1.12, 1.0)
+            2, 3, left=0.03, right=0.955, bottom=0.075, top=0.905, wspace=0.1, hspace=0.22, height_ratios=(1.4, 1.0)
         )
         axes = [figure.add_subplot(grid[row, column]) for row in range(2) for column in range(3)]
         figure.text(0.03, 0.955, record.micrograph.name, fontsize=13, weight="bold", va="center")
+        figure.text(0.97, 0.955, _origin(record), fontsize=7.5, color="0.4", va="center", ha="right")
         zoom = zoom_window_nm(record)
         _columns_panel(axes[0], record, zoom)
         _phases_panel(axes[1], record)
@@ -65,8 +70,10 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a ``png`` or ``pdf`` file, the same bytes each time."""
     buffer = io.BytesIO()
     metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
+    # Level 3 takes a third of the time of the default and gives files a tenth larger.
+    quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, dpi=_PNG_DPI, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=_PNG_DPI, metadata=metadata, **quick)
     return buffer.getvalue()
 
 
@@ -126,6 +133,7 @@ def _phases_panel(ax: Axes, record: AnalysisRecord) -> None:
     show_image(ax, record.micrograph.image, record, dim=0.8)
     draw_phases(ax, record)
     draw_surface(ax, record)
+    draw_layer_end(ax, record)
     _keep_view(ax, record)
     phase_legend(ax, record)
     scale_bar(ax)
@@ -164,8 +172,7 @@ def _zoom_panel(ax: Axes, record: AnalysisRecord, zoom: tuple[float, float, floa
     ax.imshow(part, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), extent=extent, interpolation="bicubic")
     ax.set_xlim(left, right)
     ax.set_ylim(bottom, top)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    hide_frame(ax)
     draw_columns(ax, record, scale=0.2)
     draw_surface(ax, record)
     ax.set_xlim(left, right)
@@ -178,9 +185,9 @@ def _numbers_panel(ax: Axes, record: AnalysisRecord) -> None:
     ax.set_axis_off()
     y, step = 0.97, 0.072
     for name, value in result_rows(record):
-        lines = textwrap.wrap(value, 58) or [""]
+        lines = textwrap.wrap(value, 54) or [""]
         ax.text(0.0, y, name, va="top", color="0.4", transform=ax.transAxes)
-        ax.text(0.17, y, "\n".join(lines), va="top", transform=ax.transAxes, linespacing=1.25)
+        ax.text(0.19, y, "\n".join(lines), va="top", transform=ax.transAxes, linespacing=1.25)
         y -= step * (1 + 0.8 * (len(lines) - 1))
     warnings = warning_lines(record)
     if len(warnings) > _MOST_WARNINGS:
@@ -191,6 +198,14 @@ def _numbers_panel(ax: Axes, record: AnalysisRecord) -> None:
         ax.text(0.0, y, "!", va="top", weight="bold", color="#D55E00", transform=ax.transAxes)
         ax.text(0.035, y, "\n".join(lines), va="top", fontsize=7.0, transform=ax.transAxes, linespacing=1.2)
         y -= 0.06 * len(lines)
+
+
+def _origin(record: AnalysisRecord) -> str:
+    """The end of the file's path: folders often carry the sample's name."""
+    if record.micrograph.path is None:
+        return ""
+    parts = Path(record.micrograph.path).parts[-3:]
+    return "/".join(part.strip("/\\") for part in parts)
 
 
 def _keep_view(ax: Axes, record: AnalysisRecord) -> None:

@@ -3,17 +3,20 @@
 import math
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from atomseg.report.style import PHASE_COLORS
+from atomseg.report.text import SMALLEST_SHARE
 from atomseg.types import AnalysisRecord, Phase
 
 # More pixels than a panel can show cost time and file size and nothing else.
-DISPLAY_PX = 1500
+DISPLAY_PX = 1200
 # Above this, vector markers make a PDF that no viewer can scroll.
 VECTOR_MARKERS = 1500
 
@@ -32,10 +35,10 @@ def show_image(ax: Axes, image: np.ndarray, record: AnalysisRecord, *, dim: floa
         interpolation="antialiased",
         aspect="equal",
     )
-    _frame(ax)
+    hide_frame(ax)
 
 
-def draw_columns(ax: Axes, record: AnalysisRecord, *, scale: float = 0.42) -> None:
+def draw_columns(ax: Axes, record: AnalysisRecord, *, scale: float = 0.5) -> None:
     """Columns as dots in the colour of their phase, `scale` times their distance wide."""
     yx = record.localized.yx_nm
     if not len(yx):
@@ -66,6 +69,18 @@ def draw_surface(ax: Axes, record: AnalysisRecord) -> None:
         ax.plot(*_broken(x, y), color="white", lw=1.1, path_effects=outline)
 
 
+def draw_layer_end(ax: Axes, record: AnalysisRecord) -> None:
+    """Where the measured layer ends, as a dashed line; nothing where it leaves the view."""
+    size_y, size_x = record.micrograph.calibration.pixel_size_nm
+    for _, points in record.thickness.points.groupby("surface_id"):
+        ordered = points.sort_values("s_nm")
+        angle = np.deg2rad(ordered["normal_deg"].to_numpy(float))
+        depth = np.where(ordered["event"].to_numpy(float) > 0, ordered["thickness_nm"].to_numpy(float), np.nan)
+        y = ordered["y_px"].to_numpy() * size_y + depth * np.sin(angle)
+        x = ordered["x_px"].to_numpy() * size_x + depth * np.cos(angle)
+        ax.plot(*_broken(x, y), color="black", lw=1.0, ls=(0, (2.5, 1.5)))
+
+
 def draw_phases(ax: Axes, record: AnalysisRecord) -> None:
     """Phase map over the dimmed image, opaque where it is sure."""
     labels, confidence = record.phases.labels, record.phases.confidence
@@ -87,7 +102,7 @@ def draw_phases(ax: Axes, record: AnalysisRecord) -> None:
 def phase_legend(ax: Axes, record: AnalysisRecord) -> None:
     """Names and shares of the phases that are there, under the panel."""
     fractions = record.phases.fractions()
-    handles = [
+    handles: list[Artist] = [
         Patch(
             facecolor=PHASE_COLORS[phase],
             edgecolor="black",
@@ -95,8 +110,10 @@ def phase_legend(ax: Axes, record: AnalysisRecord) -> None:
             label=f"{phase.label} {fractions[phase.key]:.0%}",
         )
         for phase in Phase
-        if fractions.get(phase.key)
+        if fractions.get(phase.key, 0.0) >= SMALLEST_SHARE
     ]
+    if not record.thickness.points.empty:
+        handles.append(Line2D([], [], color="black", lw=1.0, ls=(0, (2.5, 1.5)), label="end of the layer"))
     if handles:
         ax.legend(
             handles=handles,
@@ -206,7 +223,8 @@ def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
 
 
-def _frame(ax: Axes) -> None:
+def hide_frame(ax: Axes) -> None:
+    """No ticks and no box: the scale bar says it all."""
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():

@@ -35,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "ytick.major.size": 2.5,
     "legend.fontsize": 7.0,
     "legend.frameon": False,
+    "pdf.compression": 3,
     "pdf.fonttype": 42,  # text stays text, so that a person can edit the figure
     "svg.fonttype": "none",
 }

@@ -6,6 +6,9 @@ import numpy as np
 
 from atomseg.types import AnalysisRecord, Phase, ThicknessSummary, Verdict
 
+# Shares below this are stray pixels, and would read as 0 %.
+SMALLEST_SHARE = 0.005
+
 
 def thickness_text(record: AnalysisRecord) -> str:
     """The reconstruction layer in one line."""
@@ -38,7 +41,11 @@ def class_text(summary: ThicknessSummary) -> str:
 def phases_text(record: AnalysisRecord) -> str:
     """Shares of the crystal's area."""
     fractions = record.phases.fractions()
-    shares = [f"{phase.label} {_percent(fractions[phase.key])}" for phase in Phase if fractions.get(phase.key)]
+    shares = [
+        f"{phase.label} {100 * fractions[phase.key]:.1f} %"
+        for phase in Phase
+        if fractions.get(phase.key, 0.0) >= SMALLEST_SHARE
+    ]
     return ", ".join(shares) or "no crystal found"
 
 
@@ -81,7 +88,3 @@ def _surface_text(record: AnalysisRecord, summary: ThicknessSummary) -> str:
     n_surfaces = len(record.thickness.surfaces)
     faces = "" if n_surfaces <= 1 else f"{n_surfaces} surfaces, "
     return f"{faces}{summary.n_points} points, {summary.censored_fraction:.0%} reach out of view"
-
-
-def _percent(share: float) -> str:
-    return "< 0.1 %" if share < 1e-3 else f"{100 * share:.1f} %"
