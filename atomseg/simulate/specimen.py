@@ -6,7 +6,7 @@ import numpy as np
 
 # Species codes; names go to the truth table.
 TM, INTERLAYER, OXYGEN, ATOM, LINE = 0, 1, 2, 3, 4
-SPECIES_NAMES = np.array(["TM", "Li", "O", "atom", "mixed"])
+SPECIES_NAMES = ("TM", "Li", "O", "atom", "mixed")
 
 
 @dataclass(frozen=True)

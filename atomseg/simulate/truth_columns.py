@@ -73,10 +73,10 @@ def column_table(
             "theta_deg": np.full(n, (theta + 90.0) % 180.0 - 90.0),
             "probability": np.ones(n),
             "flags": np.full(n, int(ColumnFlag.NONE)),
-            "species": SPECIES_NAMES[np.where(mixed, 4, sites.species)],
+            "species": pd.Categorical.from_codes(np.where(mixed, 4, sites.species), SPECIES_NAMES),
             "occupancy": sites.occupancy,
-            "phase": _PHASE_LABELS[sites.phase],
-            "phase_alt": _ALT_LABELS[sites.phase_alt],
+            "phase": pd.Categorical.from_codes(sites.phase, _PHASE_LABELS),
+            "phase_alt": pd.Categorical.from_codes(sites.phase_alt, _ALT_LABELS),
             "snr": snr,
             "required": _required(sites, yx_px, snr, scan).astype(int),
         }
@@ -84,8 +84,9 @@ def column_table(
     return Columns(table)
 
 
-_PHASE_LABELS = np.array([p.label for p in Phase])
-_ALT_LABELS = np.array(["", *(p.label for p in Phase if p is not Phase.NONE)])
+# Categories instead of strings: a table of thousands of columns is built for every training image.
+_PHASE_LABELS = [p.label for p in Phase]
+_ALT_LABELS = ["", *(p.label for p in Phase if p is not Phase.NONE)]
 
 
 def _required(sites: Sites, yx_px: np.ndarray, snr: np.ndarray, scan: Scan) -> np.ndarray:
