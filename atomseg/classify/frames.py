@@ -240,6 +240,8 @@ def _with_layers(
         # Stacking shifts of a layered oxide are 0 or +-1/3: order is 1 for those, 0 for random ones. Small shear only.
         if order < 0.5 or abs(offset) > 0.08:
             continue
+        if _all_bright_and_straight(yx_nm, amplitude, pairs[own], along[own] - offset):
+            continue
         spacing = across[own] * np.linalg.norm(row[pairs[own, 0]], axis=1)
         middle = 0.5 * (yx_nm[pairs[own, 0]] + yx_nm[pairs[own, 1]])
         _, near = cKDTree(middle).query(yx_nm[mine], k=min(FRAME_NEIGHBOURS, len(middle)))
@@ -248,6 +250,25 @@ def _with_layers(
         offsets.append(offset)
     kept = renumbered >= 0
     return Frames(np.where(kept[:, None], row, np.nan), layer, renumbered, np.array(offsets))
+
+
+def _all_bright_and_straight(
+    yx_nm: np.ndarray, amplitude: np.ndarray, pairs: np.ndarray, shift: np.ndarray
+) -> bool:
+    """Whether rows stand straight above each other with a like-bright column between them.
+
+    No layered oxide does: rows without a shift are O1, whose interlayer is dim, and rocksalt is shifted. Square and
+    hexagonal lattices of one kind of column do.
+    """
+    straight = np.abs(shift) < 1 / 6
+    if straight.mean() < 0.5:
+        return False
+    pairs = pairs[straight]
+    distance, between = cKDTree(yx_nm).query(0.5 * (yx_nm[pairs[:, 0]] + yx_nm[pairs[:, 1]]))
+    spacing = np.linalg.norm(yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]], axis=1)
+    # Straight above (square) or half a period beside (hexagonal: 0.29 of the spacing) the middle of the pair.
+    near = distance < 0.35 * spacing
+    return bool((near & (amplitude[between] > TRIPLE_BRIGHTNESS * amplitude[pairs].mean(axis=1))).mean() > 0.5)
 
 
 def shift_offset(shift: np.ndarray) -> tuple[float, float]:
