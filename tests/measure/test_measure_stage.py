@@ -1,0 +1,251 @@
+"""The measurement on phase maps drawn by hand: layers of known depth in known geometry."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atomseg.measure import MeasureConfig, measure
+from atomseg.measure.statistics import class_probabilities, kaplan_meier, km_mean, km_quantile
+from atomseg.types import Calibration, CalibrationOrigin, LatticeFrame, Phase, PhaseMap
+
+CONFIG = MeasureConfig()
+PIXEL = 0.03
+GAP_FIELDS = ("y_nm", "x_nm", "row_lower", "row_upper", "shift", "shift_err", "occupancy", "occupancy_err", "phase")
+# A drawn edge is known to a pixel, the zone to the measuring grid of 0.06 nm.
+EXACT_NM = 0.1
+
+
+def calibration(pixel=PIXEL):
+    return Calibration((pixel, pixel), CalibrationOrigin.USER)
+
+
+def phase_map(labels, gaps=None):
+    labels = labels.astype(np.uint8)
+    occupancy = np.where(labels == Phase.ROCKSALT, 1.0, 0.03).astype(np.float32)
+    occupancy[labels == Phase.NONE] = np.nan
+    return PhaseMap(
+        labels=labels,
+        confidence=np.ones(labels.shape, np.float32),
+        occupancy=occupancy,
+        columns=pd.DataFrame(),
+        gaps=pd.DataFrame({name: [] for name in GAP_FIELDS}) if gaps is None else gaps,
+        frames=(LatticeFrame((0.0, 0.249), (0.2365, 0.0), 1000),),
+    )
+
+
+def coordinates(size_nm=15.0, pixel=PIXEL):
+    n = round(size_nm / pixel)
+    return np.meshgrid(np.arange(n) * pixel, np.arange(n) * pixel, indexing="ij")
+
+
+def slab(depth, layer):
+    """Vacuum where depth < 0, rocksalt down to `layer`, layered below."""
+    return np.where(depth < 0, Phase.NONE, np.where(depth < layer, Phase.ROCKSALT, Phase.LAYERED))
+
+
+@pytest.mark.parametrize("angle", [0, 25, 90, 135, 200, 300])
+@pytest.mark.parametrize("layer", [1.0, 3.0])
+def test_uniform_skin_at_any_orientation(angle, layer):
+    y, x = coordinates()
+    normal = np.deg2rad(angle)
+    depth = (y - 7.5) * np.sin(normal) + (x - 7.5) * np.cos(normal) + 3.0
+    profile = measure(phase_map(slab(depth, layer)), calibration(), CONFIG)
+    assert abs(profile.summary.mean_nm - layer) < EXACT_NM
+    assert not profile.summary.censored
+    assert profile.summary.thickness_class == "thin"
+    turn = (profile.points["normal_deg"] - angle + 180) % 360 - 180
+    assert turn.abs().median() < 1.0
+    assert profile.summary.lower_nm <= layer <= profile.summary.upper_nm
+
+
+def test_t_50_equals_the_thickness_of_a_uniform_skin():
+    y, _ = coordinates()
+    profile = measure(phase_map(slab(y - 3, 4.0)), calibration(), CONFIG)
+    assert abs(profile.points["t_50_nm"].median() - 4.0) < EXACT_NM
+    # Full rocksalt ends before the half, the bulk is reached after it, by the lateral smoothing of the occupancy (0.4 nm).
+    assert profile.points["t_rocksalt_nm"].median() < 4.0 < profile.points["t_mix_nm"].median()
+
+
+def test_surface_without_reconstruction_is_zero_with_the_detection_limit_above():
+    y, _ = coordinates()
+    profile = measure(phase_map(slab(y - 3, 0.0)), calibration(), CONFIG)
+    assert profile.summary.mean_nm == 0.0
+    assert profile.summary.upper_nm == CONFIG.detection_limit_nm
+    assert (profile.points["event"] == 1).all()
+    assert (profile.points["upper_nm"] == CONFIG.detection_limit_nm).all()
+
+
+def test_cropping_half_the_layer_away_turns_it_censored():
+    y, _ = coordinates()
+    labels = slab(y - 3, 8.0)
+    whole = measure(phase_map(labels), calibration(), CONFIG).summary
+    half = measure(phase_map(labels[: round(7.0 / PIXEL)]), calibration(), CONFIG)
+    assert not whole.censored
+    assert abs(whole.mean_nm - 8.0) < EXACT_NM
+    assert half.summary.censored
+    assert half.summary.mean_nm is None
+    assert abs(half.summary.lower_bound_nm - 4.0) < EXACT_NM
+    assert set(half.points["reason"]) == {"field_of_view"}
+    # A 4 nm lower bound excludes no class.
+    assert half.summary.thickness_class is None
+
+
+def test_lower_bound_above_twenty_is_thick():
+    y, _ = coordinates(25.0, 0.06)
+    profile = measure(phase_map(slab(y - 2, 99.0)), calibration(0.06), CONFIG)
+    assert profile.summary.censored
+    assert profile.summary.thickness_class == "thick"
+
+
+def test_crack_has_two_faces():
+    _, x = coordinates()
+    depth = np.abs(x - 7.0) - 1.0
+    layer = np.where(x < 7.0, 2.0, 4.0)
+    profile = measure(phase_map(slab(depth, layer)), calibration(), CONFIG)
+    means = sorted(s.mean_nm for s in profile.surfaces.values())
+    assert len(means) == 2
+    assert abs(means[0] - 2.0) < EXACT_NM
+    assert abs(means[1] - 4.0) < EXACT_NM
+
+
+def test_ligament_reconstructed_throughout_is_censored_by_the_other_surface():
+    _, x = coordinates()
+    ligament = slab(3.0 - np.abs(x - 7.5), 99.0)
+    profile = measure(phase_map(ligament), calibration(), CONFIG)
+    assert profile.summary.censored
+    assert set(profile.points["reason"]) == {"other_surface"}
+
+
+def test_layer_that_meets_unjudged_crystal_is_censored():
+    y, _ = coordinates()
+    labels = np.where(y < 3, Phase.NONE, np.where(y < 6, Phase.ROCKSALT, Phase.UNRESOLVED))
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert profile.summary.censored
+    assert set(profile.points["reason"]) == {"unresolved_crystal"}
+    assert abs(profile.summary.lower_bound_nm - 3.0) < EXACT_NM
+
+
+def test_patchy_layer_is_measured_by_its_envelope():
+    y, x = coordinates()
+    depth = y - 3.0
+    islands = (np.sin(2 * np.pi * x / 2.0) * np.sin(2 * np.pi * y / 2.0) > 0.3) & (depth > 0.5) & (depth < 5.5)
+    labels = slab(depth, 6.0)
+    labels[islands] = Phase.LAYERED
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert abs(profile.summary.mean_nm - 6.0) < EXACT_NM
+
+
+def test_reconstruction_below_an_intact_skin_is_not_skipped():
+    y, _ = coordinates()
+    depth = y - 3.0
+    labels = slab(depth, 5.0)
+    labels[(depth >= 0) & (depth < 0.7)] = Phase.LAYERED  # a skin of one and a half layers
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert abs(profile.summary.mean_nm - 5.0) < EXACT_NM
+
+
+def test_rocksalt_far_from_the_surface_is_not_surface_reconstruction():
+    y, x = coordinates()
+    labels = slab(y - 3, 2.0)
+    labels[np.hypot(y - 11, x - 7.5) < 1.5] = Phase.ROCKSALT
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert abs(profile.summary.mean_nm - 2.0) < EXACT_NM
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_thickness_scales_with_the_pixel_size(factor):
+    y, _ = coordinates()
+    labels = slab(y - 3, 4.0)
+    one = measure(phase_map(labels), calibration(), CONFIG).summary.mean_nm
+    other = measure(phase_map(labels), calibration(PIXEL * factor), CONFIG).summary.mean_nm
+    assert abs(other - factor * one) < EXACT_NM * max(1, factor)
+
+
+def test_unequal_pixels():
+    labels = slab(coordinates()[0] - 3, 4.0)
+    tall = Calibration((0.015, 0.03), CalibrationOrigin.USER)
+    assert abs(measure(phase_map(labels), tall, CONFIG).summary.mean_nm - 2.0) < EXACT_NM
+
+
+def test_no_surface_in_view():
+    profile = measure(phase_map(np.full((300, 300), Phase.LAYERED)), calibration(), CONFIG)
+    assert profile.summary is None
+    assert len(profile.points) == 0
+    assert np.isnan(profile.depth_nm).all()
+
+
+def test_unjudged_crystal_is_not_measured():
+    labels = np.where(coordinates()[0] < 3, Phase.NONE, Phase.UNRESOLVED)
+    phases = phase_map(labels)
+    phases = PhaseMap(labels=phases.labels, confidence=phases.confidence, occupancy=phases.occupancy,
+                      columns=phases.columns, gaps=phases.gaps, frames=())  # fmt: skip
+    assert measure(phases, calibration(), CONFIG).summary is None
+
+
+def test_depth_is_the_distance_to_the_surface():
+    y, _ = coordinates()
+    depth = measure(phase_map(slab(y - 3, 2.0)), calibration(), CONFIG).depth_nm
+    inside = y >= 3.2
+    assert np.nanmax(np.abs(depth[inside] - (y[inside] - 3.0))) < EXACT_NM
+    assert np.isnan(depth[y < 2.9]).all()
+
+
+def test_facet_is_the_angle_between_normal_and_c():
+    y, x = coordinates()
+    across = measure(phase_map(slab(x - 3, 2.0)), calibration(), CONFIG).points["facet_deg"].median()
+    along = measure(phase_map(slab(y - 3, 2.0)), calibration(), CONFIG).points["facet_deg"].median()
+    assert abs(across - 90) < 1
+    assert abs(along) < 1
+
+
+def test_faults_are_listed_with_length_and_distance():
+    y, _ = coordinates()
+    x_nm = 4.0 + 0.249 * np.arange(12)
+    gaps = pd.DataFrame({"y_nm": 8.0, "x_nm": x_nm, "row_lower": 3, "row_upper": 4, "shift": 0.0, "shift_err": 0.05,
+                         "occupancy": 0.0, "occupancy_err": 0.05, "phase": int(Phase.O1)})  # fmt: skip
+    second = gaps.assign(y_nm=8.0 + 0.473, row_lower=4, row_upper=5)
+    labels = slab(y - 3, 0.0)
+    faults = measure(phase_map(labels, pd.concat([gaps, second], ignore_index=True)), calibration(), CONFIG).faults
+    assert len(faults) == 2
+    assert np.allclose(faults["length_nm"], 12 * 0.249, atol=1e-6)
+    assert np.allclose(sorted(faults["surface_distance_nm"]), [5.0, 5.473], atol=EXACT_NM)
+    assert (faults["ends_in_view"] == 2).all()
+
+
+def test_kaplan_meier_of_the_textbook():
+    # Kaplan and Meier 1958, table of section 2: losses at 1.0+, 2.7+ 7.0+, 12.1+ among deaths at 0.8, 3.1, 5.4, 9.2.
+    value = np.array([0.8, 1.0, 2.7, 3.1, 5.4, 7.0, 9.2, 12.1])
+    event = np.array([1, 0, 0, 1, 1, 0, 1, 0])
+    times, survival = kaplan_meier(value, event)
+    assert np.allclose(times, [0.8, 3.1, 5.4, 9.2])
+    assert np.allclose(survival, [7 / 8, 7 / 8 * 4 / 5, 7 / 8 * 4 / 5 * 3 / 4, 7 / 8 * 4 / 5 * 3 / 4 * 1 / 2])
+
+
+def test_without_censoring_the_mean_is_the_mean():
+    value = np.random.default_rng(0).gamma(4, 2, 200)
+    event = np.ones(200, dtype=int)
+    assert abs(km_mean(value, event) - value.mean()) < 1e-9
+    assert abs(km_quantile(value, event, 0.5) - np.quantile(value, 0.5, method="inverted_cdf")) < 1e-9
+
+
+def test_censored_mean_is_not_biased_low():
+    # 10 nm layers, a third of them cut by a field of view that is uniform between 0 and 15 nm.
+    rng = np.random.default_rng(1)
+    true, view = rng.normal(10, 1, 4000), rng.uniform(0, 30, 4000)
+    seen, event = np.minimum(true, view), (true <= view).astype(int)
+    assert abs(km_mean(seen, event) - 10) < 0.1  # standard error of the mean is 0.02
+    assert seen.mean() < 9.0
+
+
+def test_class_probabilities():
+    at_bound = class_probabilities(5.0, 0.3)
+    assert abs(at_bound["thin"] - 0.5) < 1e-9
+    assert abs(sum(at_bound.values()) - 1) < 1e-9
+    assert class_probabilities(30.0, 1.0)["thick"] > 0.999
+
+
+def test_censored_points_have_an_open_upper_bound():
+    y, _ = coordinates()
+    points = measure(phase_map(slab(y - 3, 99.0)), calibration(), CONFIG).points
+    assert points["upper_nm"].isna().all()
+    assert (points["lower_nm"] > 0).all()
