@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from atomseg.simulate.detector import Detector, Tone
+from atomseg.simulate.resolve import visibility
 from atomseg.simulate.scan import Scan
 from atomseg.simulate.specimen import ATOM, INTERLAYER, OXYGEN, SPECIES_NAMES, Sites
 from atomseg.types import ColumnFlag, Columns, Phase
@@ -13,9 +14,6 @@ FWHM_PER_SIGMA = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
 REQUIRED_SNR = 5.0
 REQUIRED_BORDER_NM = 0.1
 REQUIRED_OCCUPANCY = 0.1
-# A column is blended where a brighter one stands closer than this many standard deviations of the core: the sum of the two
-# Gaussians then has a single maximum (Sparrow's criterion for equal heights is 2).
-SPARROW_SIGMA = 2.0
 
 
 def column_table(
@@ -78,7 +76,7 @@ def column_table(
             "phase": pd.Categorical.from_codes(sites.phase, _PHASE_LABELS),
             "phase_alt": pd.Categorical.from_codes(sites.phase_alt, _ALT_LABELS),
             "snr": snr,
-            "required": _required(sites, yx_px, snr, scan).astype(int),
+            "required": _required(sites, yx_px, snr * _visible(sites, yx_px, peak, covariance), scan).astype(int),
         }
     )
     return Columns(table)
@@ -89,8 +87,16 @@ _PHASE_LABELS = [p.label for p in Phase]
 _ALT_LABELS = ["", *(p.label for p in Phase if p is not Phase.NONE)]
 
 
+def _visible(sites: Sites, yx_px: np.ndarray, peak: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Visibility of each column among the others; oxygen, which no one resolves, neither counts nor disturbs."""
+    seen = np.flatnonzero(sites.species != OXYGEN)
+    result = np.zeros(len(peak))
+    result[seen] = visibility(yx_px[seen], peak[seen], covariance)
+    return result
+
+
 def _required(sites: Sites, yx_px: np.ndarray, snr: np.ndarray, scan: Scan) -> np.ndarray:
-    """Bool: bright enough, inside the image by a margin, and a cation column."""
+    """Bool: bright enough against noise and neighbours, inside the image by a margin, and a cation column."""
     margin = REQUIRED_BORDER_NM / np.asarray(scan.pixel_size_nm)
     last = np.asarray(scan.shape) - 1.0
     inside = np.all((yx_px >= margin) & (yx_px <= last - margin), axis=1)
