@@ -89,7 +89,12 @@ def localization_limit_pm(
 
 
 def fisher_limit_pm(
-    counts: float, sigma_nm: float, background_per_nm2: float = 0.0, *, window_nm: float | None = None, n_steps: int = 400
+    counts: float,
+    sigma_nm: float,
+    background_per_nm2: float = 0.0,
+    *,
+    window_nm: float | None = None,
+    n_steps: int = 400,
 ) -> float:
     """The same limit by integrating the Fisher information over a round window.
 

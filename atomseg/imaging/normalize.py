@@ -8,8 +8,8 @@ from scipy.ndimage import uniform_filter
 from atomseg.errors import ConfigError
 from atomseg.types import StageConfig
 
-# Three box filters in a row are a Gaussian to 3 % (Kovesi 2010, doi:10.1109/DICTA.2010.24) at a cost that does not
-# grow with the width.
+# Three box filters in a row have the width of the Gaussian and nearly its shape (Kovesi 2010, doi:10.1109/DICTA.2010.24)
+# at a cost that does not grow with the width.
 _N_BOXES = 3
 
 
@@ -20,7 +20,7 @@ class NormalizeConfig(StageConfig):
     Parameters
     ----------
     mean_sigma_nm : float
-        Gaussian width of the local mean that is subtracted; wider than a lattice period, narrower than a thickness wedge.
+        Gaussian width of the local mean that is subtracted: wider than a lattice period, narrower than a wedge.
     variance_sigma_nm : float
         Gaussian width of the local variance that is divided by.
     floor_fraction : float

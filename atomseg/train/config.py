@@ -91,10 +91,10 @@ class TrainConfig(StageConfig):
     losses: LossConfig = field(default_factory=LossConfig)
     seed: int = 20260
     steps: int = 4000
-    batch_size: int = 8
+    batch_size: int = 4
     crop_px: int = 192
     smallest_pixel_nm: float = 0.012
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     warmup_steps: int = 100
     decay_fraction: float = 0.35
     weight_decay: float = 1e-4

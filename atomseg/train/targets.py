@@ -7,6 +7,8 @@ import numpy as np
 from atomseg.errors import ConfigError
 from atomseg.types import StageConfig
 
+_REACH_SIGMA = 3.0  # Gaussians are drawn this far, to 1 % of their peak
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig(StageConfig):
@@ -114,8 +116,8 @@ def draw_targets(columns: TrueColumns, scale: np.ndarray, pixel_size_nm: float, 
     weight = np.ones(shape, dtype=np.float32)
     weight[nearest_offsets(ignored, shape, config.ignore_radius_px)[1]] = 0.0
     # A required column beside an ignored one keeps its own peak in the loss.
-    weight[nearest_offsets(required, shape, config.offset_radius_px)[1]] = 1.0
     offset, near = nearest_offsets(required, shape, config.offset_radius_px)
+    weight[near] = 1.0
     restored = draw_sum(columns.yx_px, columns.amplitude, shape, config.restored_sigma_nm / pixel_size_nm)
     return Targets(
         heatmap=heatmap,
@@ -128,7 +130,7 @@ def draw_targets(columns: TrueColumns, scale: np.ndarray, pixel_size_nm: float, 
 
 def draw_peaks(yx_px: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:
     """Unit Gaussian peaks; where they overlap the larger value counts. (H, W) float32."""
-    rows, cols, distance2, _ = _patches(yx_px, shape, 4 * sigma_px)
+    rows, cols, distance2, _ = _patches(yx_px, shape, _REACH_SIGMA * sigma_px)
     out = np.zeros(shape, dtype=np.float32)
     np.maximum.at(out, (rows, cols), np.exp(-0.5 * distance2 / sigma_px**2).astype(np.float32))
     return out
@@ -136,7 +138,7 @@ def draw_peaks(yx_px: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np
 
 def draw_sum(yx_px: np.ndarray, amplitude: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:
     """Gaussian peaks of the given heights, added up. (H, W) float64."""
-    rows, cols, distance2, owner = _patches(yx_px, shape, 4 * sigma_px)
+    rows, cols, distance2, owner = _patches(yx_px, shape, _REACH_SIGMA * sigma_px)
     values = amplitude[owner] * np.exp(-0.5 * distance2 / sigma_px**2)
     flat = np.bincount(rows * shape[1] + cols, weights=values, minlength=shape[0] * shape[1])
     return flat.reshape(shape)

@@ -72,4 +72,4 @@ def test_half_maximum_lies_at_half_the_full_width(theta):
     across = np.array([along[1], -along[0]])
     values = gaussian_column(np.stack([0.07 * along, 0.05 * across]), 2.0, covariance)
     assert values == pytest.approx([1.0, 1.0])
-    assert FWHM_PER_SIGMA == pytest.approx(2.354820045)
+    assert pytest.approx(2.354820045) == FWHM_PER_SIGMA

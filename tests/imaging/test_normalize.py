@@ -49,11 +49,11 @@ def test_three_boxes_are_a_gaussian(sigma):
     point = np.zeros((size, size), np.float32)
     point[size // 2, size // 2] = 1
     ours, theirs = smooth(point, sigma), gaussian_filter(point, sigma, truncate=6)
-    # Three boxes differ from a Gaussian by less than 6 % of its peak at any width that whole boxes can match.
-    assert np.abs(ours - theirs).max() < 0.06 * theirs.max()
+    # In two dimensions three boxes are up to 11 % lower at the peak than a Gaussian of the same width; one box is 30 % lower.
+    assert np.abs(ours - theirs).max() < 0.12 * theirs.max()
     rows = np.arange(size) - size // 2
     width = np.sqrt((ours.sum(axis=1) * rows**2).sum() / ours.sum())
-    assert width == pytest.approx(sigma, rel=0.12)  # odd boxes are coarse at 2 px, exact to 2 % from 6 px on
+    assert width == pytest.approx(sigma, rel=0.09 if sigma < 6 else 0.03)  # odd boxes are coarse at 2 px
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (10, 10)])

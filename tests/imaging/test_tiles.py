@@ -5,7 +5,9 @@ from scipy.ndimage import uniform_filter
 from atomseg.imaging import tiles
 
 
-@pytest.mark.parametrize(("shape", "tile", "halo"), [((64, 64), 16, 8), ((50, 33), 16, 0), ((5, 7), 16, 8), ((1, 90), 32, 4)])
+@pytest.mark.parametrize(
+    ("shape", "tile", "halo"), [((64, 64), 16, 8), ((50, 33), 16, 0), ((5, 7), 16, 8), ((1, 90), 32, 4)]
+)
 def test_the_kept_parts_cover_the_grid_once(shape, tile, halo):
     count = np.zeros(shape, int)
     for t in tiles(shape, tile, halo):

@@ -38,7 +38,9 @@ def lattice_scene(rng: np.random.Generator, side: int = 80, pixel_nm: float = 0.
         gaps=pd.DataFrame(),
     )
     profile = ReconstructionProfile(
-        points=pd.DataFrame(columns=list(PROFILE_FIELDS)), faults=pd.DataFrame(columns=list(FAULT_FIELDS)), depth_nm=empty
+        points=pd.DataFrame(columns=list(PROFILE_FIELDS)),
+        faults=pd.DataFrame(columns=list(FAULT_FIELDS)),
+        depth_nm=empty,
     )
     calibration = Calibration(pixel_size_nm=(pixel_nm, pixel_nm), origin=CalibrationOrigin.USER)
     return Scene(
