@@ -68,7 +68,7 @@ class Grid:
 
 
 def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.ndarray:
-    """Signed distance to the crystal's outline on the grid, nm, positive inside.
+    """Distance inside the crystal's outline on the grid, nm, negative outside; no more than `outline_nm` deep inside.
 
     The crystal is what the columns tile: the triangles of their Delaunay triangulation without large empty circles (an
     alpha shape), plus half a row around. Intensity plays no part, so a bright amorphous cover is not crystal.
@@ -90,9 +90,10 @@ def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.nda
     inside = _without_specks(inside, SMALLEST_CRYSTAL_NM2 / (grid.step[0] * grid.step[1]))
     if not inside.any():
         return outside
-    gap = distance_transform_edt(~inside, sampling=grid.step) if not inside.all() else np.zeros(grid.shape)
-    depth = distance_transform_edt(inside, sampling=grid.step) if not inside.all() else np.full(grid.shape, 1e3)
-    return np.where(inside, depth, -gap) + outline_nm
+    if inside.all():
+        return np.full(grid.shape, 1e3)
+    # Only the outline, a few grid steps outside the triangles, is ever interpolated: inside any constant will do.
+    return outline_nm - distance_transform_edt(~inside, sampling=grid.step)
 
 
 def _mirror_at_borders(yx_nm: np.ndarray, grid: Grid, reach_nm: float) -> np.ndarray:
