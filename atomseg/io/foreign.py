@@ -66,7 +66,9 @@ def foreign_reader(kind: str) -> Iterator[list[str]]:
     except (InputError, CalibrationError):
         raise
     except Exception as exc:  # a damaged file can make a reader raise anything at all
-        cause = first_line(exc) or type(exc).__name__
+        text = first_line(exc)
+        plain = isinstance(exc, OSError | ValueError) and text  # the others only make sense with their name
+        cause = text if plain else f"{type(exc).__name__}: {text}"
         raise InputError(f"can not be read as {kind}, it may be damaged or cut short ({cause})") from exc
     finally:
         for logger, before in zip(loggers, propagate, strict=True):

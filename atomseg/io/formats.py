@@ -9,6 +9,7 @@ from atomseg.errors import InputError
 from atomseg.io.picture import read_picture
 from atomseg.io.raw import RawImage
 from atomseg.io.rosetta import read_mrc, read_with_rosettasciio
+from atomseg.io.velox import has_spectrum_images, read_velox_images
 
 _MAGIC = (
     (b"II*\x00", "TIFF"),
@@ -46,8 +47,9 @@ def _read_dm(path: Path) -> list[RawImage]:
 
 
 def _read_emd(path: Path) -> list[RawImage]:
-    # Spectrum images of a Velox file take gigabytes; only the images are of use here.
-    return read_with_rosettasciio(path, "emd", "EMD", {"select_type": "image"})
+    if has_spectrum_images(path):
+        return read_velox_images(path)
+    return read_with_rosettasciio(path, "emd", "EMD", {"select_type": "images"})
 
 
 def _read_ser(path: Path) -> list[RawImage]:

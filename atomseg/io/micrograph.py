@@ -259,14 +259,11 @@ def _pair(pixel_size_nm: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def _disagreement(user: tuple[float, float], stated: tuple[float | None, float | None]) -> list[str]:
-    notes = []
-    for axis, mine, theirs in zip("yx", user, stated, strict=True):
-        if theirs is not None and abs(mine / theirs - 1) > _DISAGREEMENT:
-            notes.append(
-                f"pixel size {mine:g} nm ({axis}, given by the user) differs from the file's {theirs:.6g} nm: "
-                "the user's is used"
-            )
-    return notes
+    pairs = [(mine, theirs) for mine, theirs in zip(user, stated, strict=True) if theirs is not None]
+    if not any(abs(mine / theirs - 1) > _DISAGREEMENT for mine, theirs in pairs):
+        return []
+    mine, theirs = (" x ".join(f"{value:.6g}" for value in values) for values in zip(*pairs, strict=True))
+    return [f"pixel size {mine} nm (y, x; given by the user) differs from the file's {theirs} nm: the user's is used"]
 
 
 def _missing_message(axis: RawAxis, notes: tuple[str, ...]) -> str:

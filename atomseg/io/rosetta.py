@@ -25,6 +25,8 @@ _FACTS = {
     "camera_length_mm": ("Acquisition_instrument", "TEM", "camera_length"),
 }
 
+_MRC_PIXEL_BYTES = {0: 1, 1: 2, 2: 4, 4: 8, 6: 2, 12: 2}  # by mode, https://www.ccpem.ac.uk/mrc_format/mrc2014.php
+
 
 def read_with_rosettasciio(path: Path, reader: str, kind: str, options: Mapping[str, object]) -> list[RawImage]:
     """All data sets of a file.
@@ -61,8 +63,29 @@ def read_mrc(path: Path) -> list[RawImage]:
     with path.open("rb") as stream:
         header = stream.read(1024)
     big_endian = header[212:213] == b"\x11"
+    _check_mrc_size(header, path.stat().st_size, big_endian)
     raws = read_with_rosettasciio(path, "mrc", "MRC", {"endianness": ">" if big_endian else "<", "metadata_file": None})
     return [_mrc_image(raw, big_endian) for raw in raws]
+
+
+def _check_mrc_size(header: bytes, size: int, big_endian: bool) -> None:
+    """Refuse a damaged or shortened MRC before the reader maps it into memory.
+
+    Raises
+    ------
+    InputError
+        If the header is incomplete or absurd, or the file is shorter than it says.
+    """
+    if len(header) < 1024:
+        raise InputError(f"is cut short: an MRC file begins with 1024 bytes of header, this one has {len(header)}")
+    words = np.frombuffer(header, dtype=">u4" if big_endian else "<u4")
+    nx, ny, nz, mode = (int(word) for word in words[:4])
+    bytes_per_pixel = _MRC_PIXEL_BYTES.get(mode)
+    if bytes_per_pixel is None:
+        raise InputError(f"has MRC mode {mode}; allowed are {', '.join(map(str, _MRC_PIXEL_BYTES))}: it may be damaged")
+    needed = 1024 + int(words[23]) + nx * ny * nz * bytes_per_pixel
+    if not nx * ny * nz > 0 or needed > size:
+        raise InputError(f"is cut short or damaged: {nx} x {ny} x {nz} pixels need {needed} bytes, the file has {size}")
 
 
 def _mrc_image(raw: RawImage, big_endian: bool) -> RawImage:
@@ -120,7 +143,7 @@ def _from_dictionary(entry: Mapping[str, Any]) -> RawImage:
         has_channels=channels,
         title=str(tree.get("General", {}).get("title") or ""),
         signal_type=signal_type,
-        metadata=_facts(tree),
+        metadata=_mapped_facts(entry) | _facts(tree),
     )
 
 
@@ -152,6 +175,24 @@ def _facts(tree: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, str | int | float | np.number) and str(value).strip():
             facts[key] = str(value)
     return facts
+
+
+def _mapped_facts(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Facts that the reader leaves in the file's own tree, with a table of where they belong."""
+    wanted = {".".join(way): key for key, way in _FACTS.items()}
+    facts = {}
+    for source, target in (entry.get("mapping") or {}).items():
+        where, convert = target if isinstance(target, tuple) else (target, None)
+        value: Any = entry.get("original_metadata")
+        for step in source.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        if where not in wanted or value is None:
+            continue
+        try:
+            facts[wanted[where]] = str(convert(value) if convert else value)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue  # an unusual record costs the fact, not the image
+    return {key: text for key, text in facts.items() if text.strip() and text != "None"}
 
 
 def _with_warnings(raw: RawImage, said: list[str]) -> RawImage:

@@ -1,5 +1,6 @@
 """Tables as CSV: fixed columns and a sensible number of digits for people, exact types when they are read back."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -122,23 +123,26 @@ def read_table(path: Path, types: Mapping[str, str], required: Sequence[str] = (
     OutputError
         If the file is missing, damaged, or lacks a column.
     """
-    kinds = {"int": "int64", "float": "float64", "bool": "bool", "text": "object"}
     try:
-        table = pd.read_csv(
-            path,
-            dtype={name: kinds[kind] for name, kind in types.items()},
-            float_precision="round_trip",
-            encoding="utf-8",
-        )
-    except (OSError, ValueError, KeyError, pd.errors.ParserError) as exc:
+        # Text first: how exactly a reader turns digits into numbers has changed between versions of pandas.
+        texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        columns = {name: _parsed(texts[name], types.get(name, "float")) for name in texts.columns}
+    except (OSError, ValueError, TypeError) as exc:
         raise OutputError(f"{path} can not be read back: {first_line(exc)}") from exc
-    missing = [name for name in required if name not in table.columns]
+    missing = [name for name in required if name not in columns]
     if missing:
         raise OutputError(f"{path} lacks the columns {', '.join(missing)}")
-    for name, kind in types.items():
-        if kind == "text":
-            table[name] = table[name].fillna("").astype(object)
-    return table
+    return pd.DataFrame(columns, columns=list(columns))
+
+
+def _parsed(texts: pd.Series, kind: str) -> np.ndarray:
+    if kind == "int":
+        return np.array([int(text) for text in texts], dtype=np.int64)
+    if kind == "bool":
+        return np.array([text == "True" for text in texts], dtype=bool)
+    if kind == "text":
+        return np.array([str(text) for text in texts], dtype=object)
+    return np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
 
 
 def _formatted(name: str, values: pd.Series) -> pd.Series:
