@@ -2,13 +2,12 @@
 
 import torch
 
-from atomseg.localize.model import LEVEL, Fit, jacobian
-from atomseg.localize.solve import Normal, Problem, neighbour_pairs
-from atomseg.localize.windows import chunk_rows, offsets, window
+from atomseg.localize.model import LEVEL, Fit, derivatives, gaussian
+from atomseg.localize.solve import Normal, Problem, between, neighbour_pairs
+from atomseg.localize.windows import CUBIC, LINEAR, Grid, anchors, disc, shift_matrix
 
 # Beyond this many typical standard deviations two Gaussians share less than exp(-d²/4) = 0.6 % of their information.
 OVERLAP_UNITS = 4.5
-N_GAUSSIAN = LEVEL  # the parameters before the background belong to the Gaussian
 # Neighbours are marginalized one at a time; together they can not take more than this share of a column's information.
 LARGEST_SHARE = 0.9
 
@@ -50,19 +49,29 @@ def covariances(problem: Problem, fit: Fit, normal: Normal) -> torch.Tensor:
 
 def _shared_information(problem: Problem, fit: Fit, alone: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """(N, 9, 9) information that overlapping neighbours take, in parameters scaled by `scale`."""
-    canvas, image = problem.canvas, problem.canvas.image
     lost = torch.zeros_like(alone)
     pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_UNITS * fit.unit_nm)
-    grid = offsets(float(problem.radius_nm.max()), canvas.step_nm, image.device)
-    for some in pairs.split(chunk_rows(grid)):
+    if not len(pairs):
+        return lost
+    grid = disc(problem.canvas, float(problem.radius_nm[pairs[:, 0]].max()), fit.unit_nm)
+    for some in pairs.split(grid.chunk):
         i, j = some[:, 0], some[:, 1]
-        first, second = fit.take(i), fit.take(j)
-        win = window(canvas, first.yx_nm, grid, problem.radius_nm[i, None].to(torch.float32), fit.unit_nm)
-        shift = ((first.yx_nm - second.yx_nm) / fit.unit_nm).to(torch.float32)
-        other = type(win)(win.index, win.inside, win.u + shift[:, :1], win.v + shift[:, 1:])
-        weight = win.inside * canvas.valid.reshape(-1)[win.index]
-        weight = weight / problem.noise.variance(image.reshape(-1)[win.index])
-        cross = (jacobian(first, win) * weight[:, None, :]) @ jacobian(second, other)[:, :N_GAUSSIAN].transpose(1, 2)
-        scaled = cross.double() * scale[i][:, :, None] * scale[j][:, None, :N_GAUSSIAN]
-        lost.index_add_(0, i, scaled @ alone[j][:, :N_GAUSSIAN, :N_GAUSSIAN] @ scaled.transpose(1, 2))
+        cross = _cross_information(problem, fit, i, j, grid)
+        scaled = cross.double() * scale[i][:, :, None] * scale[j][:, None, :LEVEL]
+        lost.index_add_(0, i, scaled @ alone[j][:, :LEVEL, :LEVEL] @ scaled.transpose(1, 2))
     return lost
+
+
+def _cross_information(problem: Problem, fit: Fit, i: torch.Tensor, j: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """(n, 9, 6) sum over the windows of `i` of the derivatives of `i` times those of the Gaussians `j`."""
+    first, second = fit.take(i), fit.take(j)
+    base, shift = anchors(problem.canvas, first.yx_nm, fit.unit_nm)
+    about = shift_matrix(shift)
+    about_second = shift_matrix(shift + ((first.yx_nm - second.yx_nm) / fit.unit_nm).float())
+    weight = problem.weight[base + grid.flat]
+    weight = weight * (grid.radius2 <= (problem.radius_nm[i, None] / fit.unit_nm).float() ** 2)
+    other = weight * gaussian(second, about_second, grid)
+    by_second = derivatives(second, about_second)
+    light = between(derivatives(first, about), (other * gaussian(first, about, grid)) @ grid.monomials, by_second)
+    level = between(about[:, :LINEAR, :LINEAR], other @ grid.monomials[:, :CUBIC], by_second)
+    return torch.cat([light, level], dim=1)

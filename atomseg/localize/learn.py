@@ -1,13 +1,15 @@
 """What the columns of this image have in common: width, noise, and how much they scatter, from a sample of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
 from atomseg.localize.model import AMPLITUDE, LEVEL, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, background, render
-from atomseg.localize.noise import Noise, high_pass_noise, noise_from_residuals
+from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals
 from atomseg.localize.solve import Prior, Problem, add_prior, normal_equations, solve
-from atomseg.localize.windows import Canvas, offsets, window
+from atomseg.localize.windows import Canvas, anchors, disc, shift_matrix
 
 FWHM_PER_SIGMA = 2.3548200450309493
 # First guess of a column's standard deviation, nm: the middle of what probes in use give (0.035 to 0.1).
@@ -55,7 +57,7 @@ def problem(
         canvas=canvas,
         seeds_nm=seeds_nm,
         radius_nm=torch.from_numpy(radius).to(seeds_nm.device),
-        noise=noise,
+        weight=inverse_variance(canvas, noise, 0.5 * unit_nm),
         prior=prior,
         max_shift_nm=0.07,
         tolerance_nm=1e-3,
@@ -77,7 +79,8 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[f
     """
     chosen, inner = _sample(seeds_nm.cpu().numpy())
     sample = seeds_nm[torch.from_numpy(chosen).to(seeds_nm.device)]
-    noise = high_pass_noise(canvas.image.cpu().numpy())
+    inside = slice(canvas.margin, -canvas.margin)
+    noise = high_pass_noise(canvas.image[inside, inside].cpu().numpy())
     unit = max(FIRST_UNIT_NM, 0.6 * max(canvas.step_nm))
     contrast = float(torch.quantile(canvas.image.reshape(-1)[:: max(1, canvas.image.numel() // 100_000)], 0.99))
     prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast)
@@ -85,7 +88,7 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[f
         task = problem(canvas, sample, unit, noise, prior, window_fwhm)
         solved = solve(task, start(sample, unit, prior))
         bright = _bright(solved.fit, torch.from_numpy(inner).to(sample.device) & ~solved.failed)
-        noise = _noise(task, solved.fit, bright)
+        noise = _noise(task, solved.fit, bright, noise)
         typical = solved.fit.shape[bright][:, 1:4].median(dim=0).values.tolist() if len(bright) else [1.0, 1.0, 0.0]
         size = max(typical[0] * typical[1] - typical[2] ** 2, 1e-3) ** -0.25
         prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * _typical_amplitude(solved.fit, bright))
@@ -119,18 +122,19 @@ def _typical_amplitude(fit: Fit, rows: torch.Tensor) -> float:
     return float(fit.shape[rows, AMPLITUDE - 2].median().clamp_min(1e-3)) if len(rows) else 1.0
 
 
-def _noise(task: Problem, fit: Fit, rows: torch.Tensor) -> Noise:
-    """Noise from what the fit of `rows` leaves over."""
+def _noise(task: Problem, fit: Fit, rows: torch.Tensor, previous: Noise) -> Noise:
+    """Noise from what the fit of `rows` leaves over; the previous one when there are none."""
     if not len(rows):
-        return task.noise
+        return previous
     canvas = task.canvas
     total = render(canvas, fit)
-    grid = offsets(float(task.radius_nm[rows].max()), canvas.step_nm, canvas.image.device)
+    grid = disc(canvas, float(task.radius_nm[rows].max()), fit.unit_nm)
     some = fit.take(rows)
-    win = window(canvas, some.yx_nm, grid, task.radius_nm[rows, None].to(torch.float32), fit.unit_nm)
-    level = total[win.index] + background(some, win)
-    residual = canvas.image.reshape(-1)[win.index] - level
-    used = (win.inside * canvas.valid.reshape(-1)[win.index]) > 0
+    base, shift = anchors(canvas, some.yx_nm, fit.unit_nm)
+    index = base + grid.flat
+    level = total[index] + background(some, shift_matrix(shift), grid)
+    residual = canvas.image.reshape(-1)[index] - level
+    used = (grid.radius2 <= (task.radius_nm[rows, None] / fit.unit_nm) ** 2) & (canvas.valid.reshape(-1)[index] > 0)
     pixels = max(float(used.sum()) / len(rows), 9.5)
     # Nine parameters a column, of which the pulls leave about seven.
     return noise_from_residuals(level[used].cpu().numpy(), residual[used].cpu().numpy(), pixels / (pixels - 7.0))
@@ -141,7 +145,7 @@ def _scatter(task: Problem, fit: Fit, rows: torch.Tensor, noise: Noise) -> Prior
     amplitude = _typical_amplitude(fit, rows)
     if len(rows) < 8:
         return Prior((1.0, 1.0, 0.0), LEAST_SHAPE_SD * 3.0, LEAST_SLOPE * 3.0 * amplitude)
-    quiet = Problem(**{**vars(task), "noise": noise})
+    quiet = replace(task, weight=inverse_variance(task.canvas, noise, 0.5 * fit.unit_nm))
     normal = add_prior(normal_equations(quiet, fit, render(task.canvas, fit), rows), fit.take(rows), quiet.prior)
     variance = torch.diagonal(torch.linalg.inv(normal.curvature.double()), dim1=1, dim2=2)
     values = torch.cat([torch.zeros(len(rows), 2, device=fit.shape.device), fit.shape[rows]], dim=1).double()

@@ -1,16 +1,16 @@
-"""The column model: an elliptical Gaussian on a sloping background, its values and derivatives."""
+"""The column model: an elliptical Gaussian on a sloping background."""
 
 from dataclasses import dataclass, replace
 
 import torch
 
-from atomseg.localize.windows import Canvas, Window, chunk_rows, offsets, window
+from atomseg.localize.windows import LINEAR, QUADRATIC, Canvas, Grid, anchors, disc, shift_matrix
 
 # Order of the parameters. Lengths are in units of the typical standard deviation, `Fit.unit_nm`:
 # position, peak height, precision (inverse covariance), background at the centre and its slope.
 Y, X, AMPLITUDE, P_YY, P_XX, P_YX, LEVEL, SLOPE_Y, SLOPE_X = range(9)
 N_PARAMETERS = 9
-# A Gaussian is drawn out to four standard deviations, where it is 4e-4 of its peak.
+# A Gaussian is drawn out to four standard deviations, where it is 3e-4 of its peak.
 RENDER_SIGMAS = 4.0
 # Most columns are narrower than this many typical standard deviations; the few others get their own, larger window.
 WIDE = 1.15
@@ -37,65 +37,69 @@ class Fit:
     def __len__(self) -> int:
         return int(self.yx_nm.shape[0])
 
+    def get(self, parameter: int) -> torch.Tensor:
+        """(N,) values of a parameter after the position."""
+        return self.shape[:, parameter - AMPLITUDE]
+
     def take(self, rows: torch.Tensor | slice) -> "Fit":
         """The columns `rows`."""
         return Fit(self.yx_nm[rows], self.shape[rows], self.unit_nm)
 
     def moved(self, rows: torch.Tensor, step: torch.Tensor) -> "Fit":
         """The fit with (n, 9) `step` added to the parameters of `rows`."""
-        yx_nm = self.yx_nm.index_add(0, rows, step[:, :2].to(torch.float64) * self.unit_nm)
-        return replace(self, yx_nm=yx_nm, shape=self.shape.index_add(0, rows, step[:, 2:]))
+        yx_nm = self.yx_nm.index_add(0, rows, step[:, :AMPLITUDE].double() * self.unit_nm)
+        return replace(self, yx_nm=yx_nm, shape=self.shape.index_add(0, rows, step[:, AMPLITUDE:]))
 
 
-def gaussian(fit: Fit, win: Window) -> torch.Tensor:
-    """(n, k) unit Gaussians of `fit` in their windows."""
-    a, c, b = (fit.shape[:, i, None] for i in (P_YY - 2, P_XX - 2, P_YX - 2))
-    return torch.exp(-0.5 * (win.u * (a * win.u + 2.0 * b * win.v) + c * win.v * win.v))
+def gaussian(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """(n, k) unit Gaussians on the grid; `about` (n, 6, 6) is the `shift_matrix` from grid to column.
+
+    The exponent is a quadratic form of the pixel, so that all of them are one matrix product.
+    """
+    form = torch.zeros(len(fit), 1, QUADRATIC, device=about.device)
+    form[:, 0, 3], form[:, 0, 4], form[:, 0, 5] = -0.5 * fit.get(P_YY), -fit.get(P_YX), -0.5 * fit.get(P_XX)
+    return torch.exp((form @ about)[:, 0] @ grid.monomials[:, :QUADRATIC].T)
 
 
-def background(fit: Fit, win: Window) -> torch.Tensor:
-    """(n, k) local background of each column in its window."""
-    level, slope_y, slope_x = (fit.shape[:, i, None] for i in (LEVEL - 2, SLOPE_Y - 2, SLOPE_X - 2))
-    return level + slope_y * win.u + slope_x * win.v
+def background(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """(n, k) local background of each column on the grid."""
+    form = (fit.shape[:, None, LEVEL - AMPLITUDE :] @ about[:, :LINEAR, :LINEAR])[:, 0]
+    return form @ grid.monomials[:, :LINEAR].T
 
 
-def jacobian(fit: Fit, win: Window) -> torch.Tensor:
-    """(n, 9, k) derivatives of Gaussian plus background with respect to the parameters."""
-    a, c, b = (fit.shape[:, i, None] for i in (P_YY - 2, P_XX - 2, P_YX - 2))
-    u, v = win.u, win.v
-    g = gaussian(fit, win)
-    peak = fit.shape[:, :1] * g
-    one = torch.ones_like(u)
-    return torch.stack(
-        [
-            peak * (a * u + b * v),
-            peak * (c * v + b * u),
-            g,
-            -0.5 * peak * u * u,
-            -0.5 * peak * v * v,
-            -peak * u * v,
-            one,
-            u,
-            v,
-        ],
-        dim=1,
-    )
+def derivatives(fit: Fit, about: torch.Tensor) -> torch.Tensor:
+    """(n, 6, 6): the derivative of a column's light by each of its Gaussian's parameters, divided by its unit Gaussian.
+
+    Rows are parameters, columns monomials about the grid's centre.
+    """
+    a, c, b, peak = fit.get(P_YY), fit.get(P_XX), fit.get(P_YX), fit.get(AMPLITUDE)
+    form = torch.zeros_like(about)
+    form[:, Y, 1], form[:, Y, 2] = peak * a, peak * b
+    form[:, X, 1], form[:, X, 2] = peak * b, peak * c
+    form[:, AMPLITUDE, 0] = 1.0
+    form[:, P_YY, 3], form[:, P_XX, 5], form[:, P_YX, 4] = -0.5 * peak, -0.5 * peak, -peak
+    return form @ about
 
 
-def render(canvas: Canvas, fit: Fit, rows: torch.Tensor | None = None) -> torch.Tensor:
-    """(H * W,) float32 sum of the Gaussians of `rows` (all when None)."""
-    total = torch.zeros(canvas.image.numel(), dtype=torch.float32, device=canvas.image.device)
-    chosen = fit if rows is None else fit.take(rows)
-    # The longest standard deviation in units: the inverse root of the smallest eigenvalue of the precision.
-    a, c, b = (chosen.shape[:, i - 2] for i in (P_YY, P_XX, P_YX))
-    width = (0.5 * (a + c) - torch.sqrt((0.5 * (a - c)) ** 2 + b * b)).clamp_min(0.1).rsqrt()
-    for wanted, widest in ((width <= WIDE, WIDE), (width > WIDE, float(width.max()) if len(width) else 1.0)):
-        some_columns = chosen.take(wanted.nonzero()[:, 0])
-        radius_nm = RENDER_SIGMAS * widest * fit.unit_nm
-        grid = offsets(radius_nm, canvas.step_nm, canvas.image.device)
-        for start in range(0, len(some_columns), chunk_rows(grid)):
-            some = some_columns.take(slice(start, start + chunk_rows(grid)))
-            win = window(canvas, some.yx_nm, grid, radius_nm, fit.unit_nm)
-            value = some.shape[:, :1] * gaussian(some, win) * win.inside
-            total.index_add_(0, win.index.reshape(-1), value.reshape(-1))
+def longest_axis(fit: Fit) -> torch.Tensor:
+    """(N,) larger standard deviation of each column, units."""
+    a, c, b = fit.get(P_YY), fit.get(P_XX), fit.get(P_YX)
+    smallest = 0.5 * (a + c) - torch.sqrt((0.5 * (a - c)) ** 2 + b * b)
+    return smallest.clamp_min(0.1).rsqrt()
+
+
+def render(canvas: Canvas, fit: Fit) -> torch.Tensor:
+    """Flat float32 sum of the columns' Gaussians on the whole canvas."""
+    total = torch.zeros(canvas.image.numel(), device=canvas.image.device)
+    axis = longest_axis(fit)
+    for wanted in (axis <= WIDE, axis > WIDE):
+        columns = fit.take(wanted.nonzero()[:, 0])
+        if not len(columns):
+            continue
+        grid = disc(canvas, RENDER_SIGMAS * float(axis[wanted].max()) * fit.unit_nm, fit.unit_nm)
+        for start in range(0, len(columns), grid.chunk):
+            some = columns.take(slice(start, start + grid.chunk))
+            base, shift = anchors(canvas, some.yx_nm, fit.unit_nm)
+            value = some.shape[:, :1] * gaussian(some, shift_matrix(shift), grid)
+            total.index_add_(0, (base + grid.flat).reshape(-1), value.reshape(-1))
     return total

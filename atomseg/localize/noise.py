@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from atomseg.localize.windows import Canvas
+
 N_BINS = 12
 # Residuals beyond this many standard deviations of their bin are misfits (a column that was not found), not noise.
 CLIP_SIGMAS = 4.0
@@ -24,6 +26,35 @@ class Noise:
     def variance(self, level: torch.Tensor) -> torch.Tensor:
         """Variance at `level`, same shape."""
         return (self.constant + self.gain * level).clamp_min(self.least)
+
+
+def inverse_variance(canvas: Canvas, noise: Noise, smooth_nm: float) -> torch.Tensor:
+    """Flat inverse variance of every pixel of the canvas, 0 where nothing was measured.
+
+    The level is the image smoothed over `smooth_nm` (standard deviation), so that a pixel's weight hardly follows its
+    own noise: weights from the raw counts would favour the low ones and bias amplitudes.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Image.
+    noise : Noise
+        Variance as a function of the level.
+    smooth_nm : float
+        Standard deviation of the smoothing, nm.
+    """
+    level, weight = canvas.image[None, None] * canvas.valid, canvas.valid[None, None]
+    for axis, step in enumerate(canvas.step_nm):
+        sigma = max(smooth_nm / step, 0.5)
+        reach = max(1, round(3.0 * sigma))
+        x = torch.arange(-reach, reach + 1, dtype=torch.float32, device=canvas.image.device)
+        kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+        kernel = (kernel / kernel.sum()).reshape((1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
+        padding = (reach, 0) if axis == 0 else (0, reach)
+        level = torch.nn.functional.conv2d(level, kernel, padding=padding)
+        weight = torch.nn.functional.conv2d(weight, kernel, padding=padding)
+    smooth = (level / weight.clamp_min(1e-6))[0, 0]
+    return (canvas.valid / noise.variance(smooth)).reshape(-1)
 
 
 def high_pass_noise(image: np.ndarray) -> Noise:

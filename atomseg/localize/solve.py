@@ -8,21 +8,32 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.model import (
     AMPLITUDE,
+    LEVEL,
     N_PARAMETERS,
     P_XX,
     P_YX,
     P_YY,
     SLOPE_X,
     SLOPE_Y,
+    Fit,
     X,
     Y,
-    Fit,
     background,
-    jacobian,
+    derivatives,
+    gaussian,
     render,
 )
-from atomseg.localize.noise import Noise
-from atomseg.localize.windows import Canvas, chunk_rows, offsets, window
+from atomseg.localize.windows import (
+    CUBIC,
+    LINEAR,
+    QUADRATIC,
+    Canvas,
+    Grid,
+    anchors,
+    disc,
+    moment_matrix,
+    shift_matrix,
+)
 
 # Standard deviations of a column relative to the typical one; beyond, it is not a column or not one.
 NARROWEST, WIDEST = 0.5, 2.0
@@ -55,12 +66,12 @@ class Prior:
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that stays fixed while the columns move."""
+    """Everything that stays fixed while the columns move; `weight` is the flat inverse variance of the pixels."""
 
     canvas: Canvas
     seeds_nm: torch.Tensor
     radius_nm: torch.Tensor
-    noise: Noise
+    weight: torch.Tensor
     prior: Prior
     max_shift_nm: float
     tolerance_nm: float
@@ -112,32 +123,51 @@ def normal_equations(problem: Problem, fit: Fit, total: torch.Tensor, rows: torc
     fit : Fit
         All columns.
     total : torch.Tensor
-        (H * W,) all Gaussians, from `render`.
+        Flat sum of all Gaussians, from `render`.
     rows : torch.Tensor
         (n,) int64 columns.
     """
-    canvas = problem.canvas
-    image, valid = canvas.image.reshape(-1), canvas.valid.reshape(-1)
-    reach = problem.radius_nm[rows]
-    grid = offsets(float(reach.max()), canvas.step_nm, image.device)
-    parts: list[tuple[torch.Tensor, ...]] = []
-    for some_rows in rows.split(chunk_rows(grid)):
-        some = fit.take(some_rows)
-        win = window(canvas, some.yx_nm, grid, problem.radius_nm[some_rows, None].to(torch.float32), fit.unit_nm)
-        level = total[win.index] + background(some, win)
-        residual = image[win.index] - level
-        weight = win.inside * valid[win.index] / problem.noise.variance(level)
-        slope = jacobian(some, win)
-        weighted = slope * weight[:, None, :]
-        parts.append(
-            (
-                weighted @ slope.transpose(1, 2),
-                (weighted @ residual[:, :, None])[:, :, 0],
-                (weight * residual * residual).sum(1),
-                (weight > 0).sum(1),
-            )
-        )
+    difference = problem.canvas.image.reshape(-1) - total
+    grid = disc(problem.canvas, float(problem.radius_nm[rows].max()), fit.unit_nm)
+    parts = [
+        _sums(problem, fit.take(some), difference, problem.radius_nm[some], grid) for some in rows.split(grid.chunk)
+    ]
     return Normal(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def _sums(
+    problem: Problem, fit: Fit, difference: torch.Tensor, radius_nm: torch.Tensor, grid: Grid
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Curvature, gradient, chi² and pixels of a chunk of columns: sums over pixels as products with monomials."""
+    base, shift = anchors(problem.canvas, fit.yx_nm, fit.unit_nm)
+    about = shift_matrix(shift)
+    index = base + grid.flat
+    weight = problem.weight[index] * (grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2)
+    g = gaussian(fit, about, grid)
+    weighted = weight * (difference[index] - background(fit, about, grid))
+    light = weight * g
+    by_gaussian, by_level = derivatives(fit, about), about[:, :LINEAR, :LINEAR]
+    curvature = torch.empty(len(fit), N_PARAMETERS, N_PARAMETERS, device=g.device)
+    gauss, level = slice(0, LEVEL), slice(LEVEL, N_PARAMETERS)
+    powers = grid.monomials
+    curvature[:, gauss, gauss] = between(by_gaussian, (light * g) @ powers, by_gaussian)
+    curvature[:, gauss, level] = between(by_gaussian, light @ powers[:, :CUBIC], by_level)
+    curvature[:, level, gauss] = curvature[:, gauss, level].transpose(1, 2)
+    curvature[:, level, level] = between(by_level, weight @ powers[:, :QUADRATIC], by_level)
+    gradient = torch.cat(
+        [
+            (by_gaussian @ ((weighted * g) @ powers[:, :QUADRATIC])[:, :, None])[:, :, 0],
+            (by_level @ (weighted @ powers[:, :LINEAR])[:, :, None])[:, :, 0],
+        ],
+        dim=1,
+    )
+    chi2 = (weighted * weighted / weight.clamp_min(1e-20)).sum(1)
+    return curvature, gradient, chi2, (weight > 0).sum(1)
+
+
+def between(left: torch.Tensor, sums: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Products of derivatives summed over pixels: left (n, p, r), right (n, q, c), sums of monomials (n, m)."""
+    return left @ moment_matrix(sums, left.shape[2], right.shape[2]) @ right.transpose(1, 2)
 
 
 def add_prior(normal: Normal, fit: Fit, prior: Prior) -> Normal:
@@ -228,7 +258,8 @@ def solve(problem: Problem, fit: Fit) -> Solved:
     n, device = len(fit), fit.yx_nm.device
     reach_nm = float(problem.radius_nm.max()) + 3.0 * fit.unit_nm
     pairs, distance_nm = neighbour_pairs(fit.yx_nm, reach_nm)
-    share = relaxation(n, pairs, distance_nm, fit.unit_nm)
+    longest = relaxation(n, pairs, distance_nm, fit.unit_nm)
+    share, last = longest.clone(), torch.zeros(n, AMPLITUDE, device=device)
     failed = torch.zeros(n, dtype=torch.bool, device=device)
     bounded, restless = failed.clone(), ~failed
     total = render(problem.canvas, fit)
@@ -239,6 +270,10 @@ def solve(problem: Problem, fit: Fit) -> Solved:
         free = _free(failed[rows], linear=linear)
         normal = add_prior(normal_equations(problem, fit, total, rows), fit.take(rows), problem.prior)
         step = newton_step(normal, free) * share[rows]
+        # A column that turns back overshot: half the step next time.
+        turned = (step[:, :AMPLITUDE] * last[rows]).sum(1) < 0
+        share[rows] = torch.where(turned[:, None], 0.5 * share[rows], (1.2 * share[rows]).minimum(longest[rows]))
+        last[rows] = step[:, :AMPLITUDE]
         before = fit
         fit = fit.moved(rows, step)
         shape, outside = bound_widths(fit.shape)
@@ -290,4 +325,4 @@ def _redrawn(canvas: Canvas, total: torch.Tensor, before: Fit, after: Fit, rows:
     """All Gaussians after `rows` moved."""
     if 2 * len(rows) > len(after):
         return render(canvas, after)
-    return total - render(canvas, before, rows) + render(canvas, after, rows)
+    return total - render(canvas, before.take(rows)) + render(canvas, after.take(rows))

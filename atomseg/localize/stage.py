@@ -1,5 +1,6 @@
 """Localization: from a micrograph and what the network saw in it to columns with errors."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 
 from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.errors import covariances
-from atomseg.localize.learn import FWHM_PER_SIGMA, learn, start, window_radius_nm
+from atomseg.localize.learn import FWHM_PER_SIGMA, WIDEST_NM, learn, start, window_radius_nm
 from atomseg.localize.model import P_XX, P_YX, P_YY, Fit, render
+from atomseg.localize.noise import inverse_variance
 from atomseg.localize.peaks import find_peaks, strongest
 from atomseg.localize.solve import Problem, Solved, add_prior, neighbour_pairs, normal_equations, solve
 from atomseg.localize.windows import Canvas
@@ -23,6 +25,8 @@ LOW_SNR = 3.0
 OVERLAP_FWHM = 1.5
 # Columns that end closer than this have run into the same maximum, nm; distinct ones are 0.13 nm apart.
 SAME_COLUMN_NM = 0.05
+# The widest Gaussian that the fit allows is drawn this far, nm: four times twice the typical standard deviation.
+MARGIN_NM = 8.0 * WIDEST_NM
 # A clipped image has many pixels at its very maximum; a chance maximum has a few.
 CLIPPED_PIXELS = 20
 
@@ -115,7 +119,7 @@ def fit_columns(
         canvas=canvas,
         seeds_nm=seeds_nm,
         radius_nm=torch.from_numpy(radius).to(device),
-        noise=noise,
+        weight=inverse_variance(canvas, noise, 0.5 * unit),
         prior=prior,
         max_shift_nm=config.max_shift_nm,
         tolerance_nm=config.tolerance_pm / PM_PER_NM,
@@ -140,11 +144,12 @@ def _canvas(
     low, high = np.percentile(measured, [1.0, 99.5]) if measured.size else (0.0, 1.0)
     scale = float(max(high - low, 1e-6 * max(1.0, abs(low))))
     plain = np.where(valid, (image.astype(np.float64) - low) / scale, 0.0).astype(np.float32)
+    margin = math.ceil(MARGIN_NM / min(step)) + 2
     canvas = Canvas(
-        image=torch.from_numpy(plain).to(device),
-        valid=torch.from_numpy(valid.astype(np.float32)).to(device),
+        image=torch.from_numpy(np.pad(plain, margin)).to(device),
+        valid=torch.from_numpy(np.pad(valid.astype(np.float32), margin)).to(device),
         step_nm=step,
-        row_shift_nm=torch.zeros(image.shape[0], 2, dtype=torch.float32, device=device),
+        margin=margin,
     )
     return canvas, float(low), scale
 
@@ -231,7 +236,8 @@ def _flags(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.ndarray
 
 def _spoiled(canvas: Canvas, fit: Fit, radius_nm: np.ndarray) -> np.ndarray:
     """(N,) bool, pixels of the window are invalid or clipped."""
-    image, bad = canvas.image.cpu().numpy(), canvas.valid.cpu().numpy() == 0
+    inside = slice(canvas.margin, -canvas.margin)
+    image, bad = canvas.image[inside, inside].cpu().numpy(), canvas.valid[inside, inside].cpu().numpy() == 0
     top = image == image[~bad].max() if (~bad).any() else bad
     if top.sum() >= CLIPPED_PIXELS:
         bad = bad | top

@@ -1,102 +1,140 @@
-"""Windows around columns: which pixels, how far from the centre, and back into the image."""
+"""Windows around columns: which pixels, and how sums over them become matrix products."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-# Pixels held at a time (times nine derivatives, float32: 9 MB, which stays near the processor).
-CHUNK_PIXELS = 250_000
+# Pixels held at a time: 30 000 float32 stay in a processor's second-level cache, several times faster than memory.
+CHUNK_PIXELS = 30_000
+# Exponents (y, x) of the monomials up to fourth degree, by degree: products of two derivatives of a Gaussian need them.
+MONOMIALS = tuple((degree - k, k) for degree in range(5) for k in range(degree + 1))
+# How many of them there are up to degree 1, 2, 3, 4.
+LINEAR, QUADRATIC, CUBIC, QUARTIC = 3, 6, 10, 15
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The image on the device, in units of its contrast.
+    """The image on the device, in units of its contrast, with a margin around it so that no window leaves it.
 
     Parameters
     ----------
     image : torch.Tensor
-        (H, W) float32, offset and scale taken out.
+        (H + 2 margin, W + 2 margin) float32, offset and scale taken out; 0 in the margin.
     valid : torch.Tensor
-        (H, W) float32, 1 where a pixel was measured, 0 where not.
+        Same shape, float32, 1 where a pixel was measured, 0 where not and in the margin.
     step_nm : tuple of float
         (y, x) pixel size, nm.
-    row_shift_nm : torch.Tensor
-        (H, 2) float32, how far the beam stood from where a scan row should be, (y, x), nm.
+    margin : int
+        Pixels added on every side.
     """
 
     image: torch.Tensor
     valid: torch.Tensor
     step_nm: tuple[float, float]
-    row_shift_nm: torch.Tensor
+    margin: int
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        return (int(self.image.shape[0]), int(self.image.shape[1]))
+        """(H, W) of the image without its margin, in pixels."""
+        return (int(self.image.shape[0]) - 2 * self.margin, int(self.image.shape[1]) - 2 * self.margin)
 
 
 @dataclass(frozen=True)
-class Window:
-    """Pixels around n columns.
+class Grid:
+    """A disc of pixels around a central one.
 
     Parameters
     ----------
-    index : torch.Tensor
-        (n, k) int64, flat pixel index; 0 where outside.
-    inside : torch.Tensor
-        (n, k) float32, 1 for pixels of the image within the radius.
-    u, v : torch.Tensor
-        (n, k) float32, pixel minus column along y and x, in units of the typical standard deviation.
+    flat : torch.Tensor
+        (k,) int64, offset of the flat index.
+    monomials : torch.Tensor
+        (k, 15) float32, monomials of the distance to the central pixel, in units.
+    radius2 : torch.Tensor
+        (k,) float32, squared distance to the central pixel, square units.
     """
 
-    index: torch.Tensor
-    inside: torch.Tensor
-    u: torch.Tensor
-    v: torch.Tensor
+    flat: torch.Tensor
+    monomials: torch.Tensor
+    radius2: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.flat)
+
+    @property
+    def chunk(self) -> int:
+        """Columns to handle at a time."""
+        return max(16, CHUNK_PIXELS // len(self.flat))
 
 
-def chunk_rows(grid: torch.Tensor) -> int:
-    """Columns to handle at a time with a window grid."""
-    return max(16, CHUNK_PIXELS // len(grid))
+def disc(canvas: Canvas, radius_nm: float, unit_nm: float) -> Grid:
+    """Pixels within a radius of the central pixel, cut off at the canvas' margin.
 
-
-def offsets(radius_nm: float, step_nm: tuple[float, float], device: torch.device) -> torch.Tensor:
-    """(k, 2) int64 pixel offsets that cover a disc around any point of the central pixel."""
-    half = [int(radius_nm / s) + 1 for s in step_nm]
+    Parameters
+    ----------
+    canvas : Canvas
+        Image.
+    radius_nm : float
+        Radius, nm.
+    unit_nm : float
+        Unit of length, nm.
+    """
+    half = [min(canvas.margin - 1, math.ceil(radius_nm / s)) for s in canvas.step_nm]
     y, x = torch.meshgrid(torch.arange(-half[0], half[0] + 1), torch.arange(-half[1], half[1] + 1), indexing="ij")
-    slack = 0.5 * (step_nm[0] ** 2 + step_nm[1] ** 2) ** 0.5
-    near = (y * step_nm[0]) ** 2 + (x * step_nm[1]) ** 2 <= (radius_nm + slack) ** 2
-    return torch.stack([y[near], x[near]], dim=-1).to(device)
+    u, v = y.double() * (canvas.step_nm[0] / unit_nm), x.double() * (canvas.step_nm[1] / unit_nm)
+    near = u * u + v * v <= (radius_nm / unit_nm) ** 2
+    y, x, u, v = (t[near] for t in (y, x, u, v))
+    monomials = torch.stack([u**p * v**q for p, q in MONOMIALS], dim=1)
+    device = canvas.image.device
+    return Grid(
+        flat=(y * canvas.image.shape[1] + x).to(device),
+        monomials=monomials.float().to(device),
+        radius2=(u * u + v * v).float().to(device),
+    )
 
 
-def window(
-    canvas: Canvas, yx_nm: torch.Tensor, grid: torch.Tensor, radius_nm: torch.Tensor | float, unit_nm: float
-) -> Window:
-    """Window of each column.
+def anchors(canvas: Canvas, yx_nm: torch.Tensor, unit_nm: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Central pixel of each column and where the column is from there.
 
     Parameters
     ----------
     canvas : Canvas
         Image.
     yx_nm : torch.Tensor
-        (n, 2) float64 centres, nm.
-    grid : torch.Tensor
-        (k, 2) from `offsets`, for a radius at least as large.
-    radius_nm : torch.Tensor or float
-        (n, 1) or one radius, nm.
+        (n, 2) float64 columns, nm, at most half a margin outside the image.
     unit_nm : float
-        Length of one unit of `u` and `v`, nm.
+        Unit of length, nm.
+
+    Returns
+    -------
+    base : torch.Tensor
+        (n, 1) int64 flat index of the nearest pixel.
+    shift : torch.Tensor
+        (n, 2) float32 pixel minus column, units.
     """
-    height, width = canvas.shape
     step = torch.tensor(canvas.step_nm, dtype=torch.float64, device=yx_nm.device)
     pixel = torch.round(yx_nm / step)
-    fraction = (pixel * step - yx_nm).to(torch.float32)
-    row = pixel[:, :1].long() + grid[:, 0]
-    col = pixel[:, 1:].long() + grid[:, 1]
-    in_image = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-    shift = canvas.row_shift_nm[row.clamp(0, height - 1)]
-    u = fraction[:, :1] + grid[:, 0] * canvas.step_nm[0] + shift[..., 0]
-    v = fraction[:, 1:] + grid[:, 1] * canvas.step_nm[1] + shift[..., 1]
-    inside = in_image & (u * u + v * v <= radius_nm**2)
-    index = torch.where(inside, row * width + col, 0)
-    return Window(index, inside.to(torch.float32), u / unit_nm, v / unit_nm)
+    shift = ((pixel * step - yx_nm) / unit_nm).float()
+    index = pixel.long() + canvas.margin
+    return (index[:, 0] * canvas.image.shape[1] + index[:, 1])[:, None], shift
+
+
+def shift_matrix(shift: torch.Tensor) -> torch.Tensor:
+    """(n, 6, 6) float32 matrices that turn quadratic monomials about the central pixel into those about the column."""
+    fy, fx = shift[:, 0], shift[:, 1]
+    matrix = torch.zeros(len(shift), QUADRATIC, QUADRATIC, device=shift.device)
+    matrix[:, range(QUADRATIC), range(QUADRATIC)] = 1.0
+    matrix[:, 1, 0], matrix[:, 2, 0] = fy, fx
+    matrix[:, 3, 0], matrix[:, 3, 1] = fy * fy, 2.0 * fy
+    matrix[:, 4, 0], matrix[:, 4, 1], matrix[:, 4, 2] = fy * fx, fx, fy
+    matrix[:, 5, 0], matrix[:, 5, 2] = fx * fx, 2.0 * fx
+    return matrix
+
+
+def moment_matrix(sums: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
+    """(n, rows, cols) sums of products of monomials, from the (n, m) sums of single monomials."""
+    index = [
+        [MONOMIALS.index((MONOMIALS[r][0] + MONOMIALS[c][0], MONOMIALS[r][1] + MONOMIALS[c][1])) for c in range(cols)]
+        for r in range(rows)
+    ]
+    return sums[:, torch.tensor(index, device=sums.device)]
