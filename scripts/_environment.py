@@ -135,8 +135,10 @@ def _make(folder: Path, reason: str) -> None:
         raise SetupError(
             f"can not make a virtual environment in {folder}: {error}; is the folder writable, and the disk not full?"
         ) from error
-    if not own_pip:
-        _run([sys.executable, "-m", "pip", "--python", str(environment_python(folder)), "install", "pip"])
+    python = str(environment_python(folder))
+    pip = [python, "-m", "pip"] if own_pip else [sys.executable, "-m", "pip", "--python", python]
+    # The pip that comes with an older Python says nothing for the minutes that unpacking takes.
+    _run([*pip, "install", "--upgrade", "--quiet", "pip"])
 
 
 def _install(folder: Path, wanted: dict) -> None:

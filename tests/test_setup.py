@@ -28,6 +28,7 @@ class Machine:
     def __init__(self) -> None:
         self.made = 0
         self.pip: list[list[str]] = []
+        self.pip_upgrades: list[list[str]] = []
         self.find_links: list[str | None] = []
         self.import_results: list[bool] = []
         self.fail_pip = False
@@ -44,6 +45,9 @@ class Machine:
         """What subprocess.run does with pip and with the environment's Python."""
         code = 0
         if command[1:3] == ["-m", "pip"]:
+            if command[-1] == "pip":
+                self.pip_upgrades.append(command)
+                return subprocess.CompletedProcess(command, 0)
             self.pip.append(command[3:])
             self.find_links.append(options["env"].get("PIP_FIND_LINKS"))  # type: ignore[attr-defined]
             code = int(self.fail_pip)
@@ -197,9 +201,8 @@ def test_pip_fills_the_environment_where_ensurepip_is_missing(
     prepare: Callable[..., Path], machine: Machine, environment: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
-    prepare()
-    assert machine.pip[0][0] == "--python"
-    assert machine.pip[0][-2:] == ["install", "pip"]
+    python = prepare()
+    assert machine.pip_upgrades[0][:5] == [sys.executable, "-m", "pip", "--python", str(python)]
 
 
 def test_old_python_is_refused_in_one_line(environment: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
