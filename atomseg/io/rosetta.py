@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def read_with_rosettasciio(path: Path, reader: str, kind: str, options: Mapping[
         module = importlib.import_module(f"rsciio.{reader}")
         found = module.file_reader(str(path), **options)
         raws = [_from_dictionary(entry) for entry in found]
-    return [_with_warnings(raw, said) for raw in raws]
+    return [replace(raw, warnings=raw.warnings + tuple(said)) for raw in raws]
 
 
 def read_mrc(path: Path) -> list[RawImage]:
@@ -116,7 +117,7 @@ def raw_from_signal(signal: Any) -> RawImage:
             signal_type=str(tree.get("Signal", {}).get("signal_type") or ""),
             metadata=_facts(tree),
         )
-    return _with_warnings(raw, said)
+    return replace(raw, warnings=tuple(said))
 
 
 def _axis_dictionary(axis: Any) -> dict[str, object]:
@@ -193,16 +194,3 @@ def _mapped_facts(entry: Mapping[str, Any]) -> dict[str, str]:
         except (ValueError, TypeError, KeyError, AttributeError):
             continue  # an unusual record costs the fact, not the image
     return {key: text for key, text in facts.items() if text.strip() and text != "None"}
-
-
-def _with_warnings(raw: RawImage, said: list[str]) -> RawImage:
-    return RawImage(
-        data=raw.data,
-        axes=raw.axes,
-        n_signal_axes=raw.n_signal_axes,
-        has_channels=raw.has_channels,
-        title=raw.title,
-        signal_type=raw.signal_type,
-        metadata=raw.metadata,
-        warnings=raw.warnings + tuple(said),
-    )

@@ -1,5 +1,6 @@
 """TIFF of every flavour, through tifffile."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,11 @@ def read_tiff(path: Path) -> list[RawImage]:
     with foreign_reader("TIFF") as said, tifffile.TiffFile(path) as tif:
         _check_complete(tif, path)
         scale = tiff_scale(tif)
-        found = [_read_series(series, tif, scale) for series in tif.series if not _is_thumbnail(series, tif)]
+        series = [entry for entry in tif.series if not _is_thumbnail(entry, tif)]
+        found = [image for entry in series for image in _split_channels(_read_series(entry, tif, scale))]
     if not found:
         raise InputError("the TIFF file holds no image")
-    return [
-        RawImage(
-            data=raw.data,
-            axes=raw.axes,
-            has_channels=raw.has_channels,
-            title=raw.title,
-            metadata=raw.metadata,
-            warnings=tuple(said) + raw.warnings + scale.warnings,
-        )
-        for raw in found
-    ]
+    return [replace(raw, warnings=(*said, *raw.warnings, *scale.warnings)) for raw in found]
 
 
 def _is_thumbnail(series: "tifffile.TiffPageSeries", tif: "tifffile.TiffFile") -> bool:
@@ -80,6 +72,17 @@ def _read_series(series: "tifffile.TiffPageSeries", tif: "tifffile.TiffFile", sc
     return RawImage(data, tuple(axes), has_channels=channels, title=series.name, metadata=facts, warnings=notes)
 
 
+def _split_channels(raw: RawImage) -> list[RawImage]:
+    """One data set a channel: detectors (HAADF, BF) are no frames of one series, and are never averaged."""
+    names = [axis.name for axis in raw.axes]
+    if "C" not in names or raw.axes[names.index("C")].size == 1:
+        return [raw]
+    where = names.index("C")
+    axes = raw.axes[:where] + raw.axes[where + 1 :]
+    planes = np.moveaxis(raw.data, where, 0)
+    return [replace(raw, data=plane, axes=axes, title=f"channel {i}") for i, plane in enumerate(planes)]
+
+
 def _image_axes_last(letters: str) -> list[int]:
     """Order of axes that puts everything else first, then Y, X and the colour samples."""
     tail = [letters.index(name) for name in "YXS" if name in letters]
@@ -94,12 +97,12 @@ def _resolve_colours(
         return np.iinfo(data.dtype).max - data, letters, ("grey scale is stored inverted (white is zero): turned over",)
     if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
         return data, letters, ()
-    table = np.asarray(page.colormap)
+    table = np.asarray(page.colormap, dtype=np.uint16)
     if np.ptp(table.astype(np.int64), axis=0).max() <= 0.02 * 65535:
-        # Grey palettes: a straight ramp keeps the indices, anything else (inverted, gamma) is looked up.
+        # Palettes hold 8-bit greys times 257. A straight ramp keeps the indices, any other (inverted, gamma) is looked up.
         ramp = np.arange(table.shape[1]) * (65535 / (table.shape[1] - 1))
         straight = bool(np.abs(table[0] - ramp).max() <= 0.01 * 65535)
-        return (data, letters, ()) if straight else (table[0].astype(np.uint16)[data], letters, ())
+        return (data, letters, ()) if straight else ((table[0] >> 8).astype(np.uint8)[data], letters, ())
     if tif.is_imagej:
         return data, letters, ("a colour table is stored with the image: ignored, its indices are the intensities",)
-    return np.moveaxis(table.astype(np.uint16)[:, data], 0, -1), letters + "S", ()
+    return np.moveaxis((table >> 8).astype(np.uint8)[:, data], 0, -1), letters + "S", ()

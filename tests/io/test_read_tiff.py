@@ -120,7 +120,7 @@ def test_grey_palettes_are_looked_up(tmp_path: Path, counts: np.ndarray) -> None
     tifffile.imwrite(tmp_path / "down.tif", image, photometric="palette", colormap=np.stack([ramp[::-1]] * 3))
     up, down = (read_micrograph(tmp_path / f"{name}.tif", pixel_size_nm=0.02).image for name in ("up", "down"))
     assert np.array_equal(up, image)
-    assert np.array_equal(down, (255 - image.astype(np.float32)) * 257)
+    assert np.array_equal(down, 255 - image.astype(np.float32))
 
 
 def test_coloured_palette_is_refused(tmp_path: Path, counts: np.ndarray) -> None:
@@ -198,3 +198,14 @@ def test_a_page_that_lies_beyond_the_end_is_not_filled_with_zeros(tmp_path: Path
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(InputError, match="cut short"):
         read_micrograph(tmp_path / "a.tif", pixel_size_nm=0.02)
+
+
+@pytest.mark.parametrize("flavour", ["imagej", "ome"])
+def test_channels_are_detectors_and_are_never_averaged(tmp_path: Path, counts: np.ndarray, flavour: str) -> None:
+    channels = np.stack([counts, counts // 2])
+    tifffile.imwrite(
+        tmp_path / "a.tif", channels, imagej=flavour == "imagej", ome=flavour == "ome", metadata={"axes": "CYX"}
+    )
+    with pytest.raises(InputError, match=r"holds 2 images \(0: channel 0 .*; 1: channel 1"):
+        read_micrograph(tmp_path / "a.tif", pixel_size_nm=0.02)
+    assert np.array_equal(read_micrograph(tmp_path / "a.tif", pixel_size_nm=0.02, dataset=1).image, counts // 2)
