@@ -1,6 +1,6 @@
 """A layered-oxide cathode seen along a close-packed row: cation rows, stacking, faults and reconstruction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from atomseg.simulate.config import LatticeConfig
 from atomseg.simulate.faults import Fault, slip_displacement
 from atomseg.simulate.layer import Layer, Patches, layer_occupancy
 from atomseg.simulate.sampling import SmoothField, uniform
-from atomseg.simulate.specimen import INTERLAYER, OXYGEN, TM, Sites, View, join
+from atomseg.simulate.specimen import INTERLAYER, OXYGEN, TM, RowFrame, Sites, View, join
 from atomseg.simulate.surface import Outline
 from atomseg.types import Phase
 
@@ -70,10 +70,37 @@ class Lattice:
         return self.c_nm / 6.0
 
     @property
+    def frame(self) -> RowFrame:
+        """Where the rows lie."""
+        return RowFrame(self.rotation, self.row_nm, self.origin_nm)
+
+    @property
     def rotation(self) -> np.ndarray:
         """(2, 2): rows are the unit vectors (y, x) along u (the rows) and v (across them)."""
         angle = np.deg2rad(self.rotation_deg)
         return np.array([[np.sin(angle), np.cos(angle)], [np.cos(angle), -np.sin(angle)]])
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What the surfaces did to a layered crystal.
+
+    Parameters
+    ----------
+    outline : Outline
+        Faces.
+    layers : tuple of Layer
+        The layer below each.
+    patches : Patches or None
+        Islands that stayed layered.
+    faults : tuple of Fault
+        O1 gaps.
+    """
+
+    outline: Outline = Outline()  # noqa: RUF009  # frozen
+    layers: tuple[Layer, ...] = ()
+    patches: Patches | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 def draw_lattice(
@@ -117,39 +144,28 @@ def row_offsets(lattice: Lattice, rows: np.ndarray) -> np.ndarray:
     return np.where(above, -sense * (2 * lattice.twin_row - rows) / 3.0, -sense * rows / 3.0)
 
 
-def build_cathode(
-    lattice: Lattice,
-    view: View,
-    outline: Outline,
-    layers: tuple[Layer, ...],
-    patches: Patches | None,
-    faults: tuple[Fault, ...],
-    rng: np.random.Generator,
-) -> Sites:
+def build_cathode(lattice: Lattice, view: View, change: Reconstruction, rng: np.random.Generator) -> Sites:
     """All columns of a layered domain in the view: TM, interlayer and oxygen.
 
-    Signals are relative to a full TM column; the thickness of the foil is not in them yet, and the occupancy of interlayer
-    columns is the local mean: `settle_occupancy` draws the atoms.
+    Signals are relative to a full TM column; the thickness of the foil is not in them yet, and the occupancy of
+    interlayer columns is the local mean: `settle_occupancy` draws the atoms.
     """
     u, row = _grid(lattice, view)
-    sense = (
-        lattice.sense if lattice.twin_row is None else np.where(row > lattice.twin_row, -lattice.sense, lattice.sense)
+    third = lattice.period_nm / 3.0 * _sense(lattice, row)
+    shift, fault_index = slip_displacement(
+        change.faults, u, row, lattice.row_nm, lattice.sense * lattice.period_nm / 3.0
     )
-    third = lattice.period_nm / 3.0
-    shift, fault_index = slip_displacement(faults, u, row, lattice.row_nm, lattice.sense * third)
-    uv = np.stack([u + shift + lattice.origin_nm[0], row * lattice.row_nm + lattice.origin_nm[1]], axis=1)
-    yx = uv @ lattice.rotation
+    yx = lattice.frame.to_yx(u + shift, row)
     inside = view.inside(yx, 0.5)
-    uv, yx, row, fault_index = uv[inside], yx[inside], row[inside], fault_index[inside]
-    sense = np.broadcast_to(sense, inside.shape)[inside]
-    mean = mean_occupancy(lattice, outline, layers, patches, yx, uv)
-    phase_of_gap = np.where(mean >= 0.5, Phase.ROCKSALT, Phase.LAYERED)
-    for i, fault in enumerate(faults):
+    u, yx, row, third, fault_index = (a[inside] for a in (u + shift, yx, row, third, fault_index))
+    mean = mean_occupancy(lattice, change, yx)
+    gap = np.where(mean >= 0.5, Phase.ROCKSALT, Phase.LAYERED)
+    for i, fault in enumerate(change.faults):
         members = fault_index == i
-        mean = np.where(members, fault.occupancy, mean)
-        phase_of_gap = np.where(members, Phase.O1, phase_of_gap)
+        mean[members] = fault.occupancy
+        gap[members] = Phase.O1
     is_tm = row % 2 == 0
-    phase, alt = _phases(yx, uv, row, lattice, phase_of_gap, mean, is_tm)
+    phase, alt = _phases(u, row, lattice, gap, mean)
     cations = Sites(
         yx_nm=yx,
         weight=np.ones(len(yx)),
@@ -158,26 +174,29 @@ def build_cathode(
         mean_occupancy=mean,
         phase=phase,
         phase_alt=alt,
-        lattice_uv=np.stack([uv[:, 0], row], axis=1),
+        lattice_uv=np.stack([u, row], axis=1),
+        domain=np.zeros(len(yx), np.int8),
     )
-    return _displace(lattice, _with_oxygen(lattice, cations, sense * third), rng)
+    return _displace(lattice, _with_oxygen(lattice, cations, third), rng)
 
 
-def mean_occupancy(
-    lattice: Lattice,
-    outline: Outline,
-    layers: tuple[Layer, ...],
-    patches: Patches | None,
-    yx_nm: np.ndarray,
-    uv_nm: np.ndarray,
-) -> np.ndarray:
+def mean_occupancy(lattice: Lattice, change: Reconstruction, yx_nm: np.ndarray) -> np.ndarray:
     """(N,) mean Ni fraction of an interlayer site at each point, faults left out."""
     y, x = yx_nm[:, 0], yx_nm[:, 1]
-    islands = None if patches is None else patches.field(uv_nm[:, 1], uv_nm[:, 0]) > patches.threshold
+    uv = lattice.frame.to_uv(yx_nm)
+    patches = change.patches
+    islands = None if patches is None else patches.field(uv[:, 1], uv[:, 0]) > patches.threshold
     mean = np.full(len(y), lattice.antisite)
-    for face, layer in zip(outline.faces, layers, strict=True):
-        mean = np.maximum(mean, layer_occupancy(face, layer, islands, y, x, lattice.antisite))
+    for face, layer in zip(change.outline.faces, change.layers, strict=True):
+        mean = np.maximum(mean, layer_occupancy(face, layer, y, x, islands=islands, bulk=lattice.antisite))
     return mean
+
+
+def _sense(lattice: Lattice, row: np.ndarray) -> np.ndarray:
+    """(N,) stacking sense at each row."""
+    if lattice.twin_row is None:
+        return np.full(len(row), lattice.sense)
+    return np.where(row > lattice.twin_row, -lattice.sense, lattice.sense)
 
 
 def _grid(lattice: Lattice, view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -193,21 +212,15 @@ def _grid(lattice: Lattice, view: View) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _phases(
-    yx: np.ndarray,
-    uv: np.ndarray,
-    row: np.ndarray,
-    lattice: Lattice,
-    gap: np.ndarray,
-    mean: np.ndarray,
-    is_tm: np.ndarray,
+    u: np.ndarray, row: np.ndarray, lattice: Lattice, gap: np.ndarray, mean: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Phase and acceptable other phase of each cation column; a TM column borders two gaps."""
     phase = gap.astype(np.uint8)
     alt = np.zeros(len(gap), np.uint8)
     near_front = (np.abs(mean - 0.5) < 0.2) & (gap != Phase.O1)
     alt[near_front] = np.where(gap[near_front] == Phase.ROCKSALT, Phase.LAYERED, Phase.ROCKSALT)
-    below, above = _gap_neighbours(uv, row, lattice, is_tm, gap)
-    tm = np.flatnonzero(is_tm)
+    below, above = _gap_neighbours(u, row, lattice, gap)
+    tm = np.flatnonzero(row % 2 == 0)
     o1_below, o1_above = below == Phase.O1, above == Phase.O1
     both, one = o1_below & o1_above, o1_below ^ o1_above
     other = np.where(o1_below, above, below)
@@ -220,22 +233,21 @@ def _phases(
     return phase, alt
 
 
-def _gap_neighbours(
-    uv: np.ndarray, row: np.ndarray, lattice: Lattice, is_tm: np.ndarray, gap: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _gap_neighbours(u: np.ndarray, row: np.ndarray, lattice: Lattice, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Phase of the interlayer site nearest in u in the row below and in the row above, for each TM column."""
     # One sortable key a site: rows lie further apart than any u, so a bisection finds the nearest u in a given row.
     stride = 1e3
+    is_tm = row % 2 == 0
     sites = np.flatnonzero(~is_tm)
     if len(sites) == 0:
         nothing = gap[is_tm]
         return nothing, nothing
-    key = row[sites] * stride + uv[sites, 0]
+    key = row[sites] * stride + u[sites]
     order = np.argsort(key)
     key, sites = key[order], sites[order]
     found = []
     for step in (-1, 1):
-        want = (row[is_tm] + step) * stride + uv[is_tm, 0]
+        want = (row[is_tm] + step) * stride + u[is_tm]
         right = np.clip(np.searchsorted(key, want), 1, len(key) - 1) if len(key) > 1 else np.zeros(len(want), int)
         left = np.maximum(right - 1, 0)
         nearest = np.where(np.abs(key[left] - want) <= np.abs(key[right] - want), left, right)
@@ -262,15 +274,11 @@ def _with_oxygen(lattice: Lattice, cations: Sites, third: np.ndarray) -> Sites:
         near = cations.take(np.flatnonzero(is_tm))
         offset = np.stack([side * third[is_tm], side * height], axis=1) @ lattice.rotation
         parts.append(
-            Sites(
-                near.yx_nm + offset,
-                np.full(len(near), oxygen),
-                np.full(len(near), OXYGEN, np.int8),
-                near.occupancy,
-                near.mean_occupancy,
-                near.phase,
-                near.phase_alt,
-                near.lattice_uv,
+            replace(
+                near,
+                yx_nm=near.yx_nm + offset,
+                weight=np.full(len(near), oxygen),
+                species=np.full(len(near), OXYGEN, np.int8),
             )
         )
     return join(parts)
@@ -281,8 +289,7 @@ def _displace(lattice: Lattice, sites: Sites, rng: np.random.Generator) -> Sites
     y, x = sites.yx_nm[:, 0], sites.yx_nm[:, 1]
     smooth = np.stack([lattice.strain[0](y, x), lattice.strain[1](y, x)], axis=1) * lattice.strain_nm
     static = rng.standard_normal(sites.yx_nm.shape) * lattice.displacement_nm
-    moved = sites.yx_nm + smooth + static
-    return Sites(moved, *(getattr(sites, name) for name in list(Sites.__dataclass_fields__)[1:]))
+    return replace(sites, yx_nm=sites.yx_nm + smooth + static)
 
 
 def settle_occupancy(sites: Sites, thickness_nm: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Sites:
@@ -299,13 +306,4 @@ def settle_occupancy(sites: Sites, thickness_nm: np.ndarray, lattice: Lattice, r
     signal = drawn**lattice.mixing_exponent * np.maximum(depth_scatter, 0.3) + (1.0 - drawn) * lithium
     occupancy, weight = sites.occupancy.copy(), sites.weight.copy()
     occupancy[is_li], weight[is_li] = drawn, signal
-    return Sites(
-        sites.yx_nm,
-        weight,
-        sites.species,
-        occupancy,
-        sites.mean_occupancy,
-        sites.phase,
-        sites.phase_alt,
-        sites.lattice_uv,
-    )
+    return replace(sites, occupancy=occupancy, weight=weight)

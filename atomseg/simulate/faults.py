@@ -1,14 +1,20 @@
 """O1 stacking faults: gaps between two TM rows without lateral shift, bounded by partial dislocations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from atomseg.simulate.config import FaultConfig
-from atomseg.simulate.layer import Layer
+from atomseg.simulate.layer import Layer, in_layer
 from atomseg.simulate.sampling import chance, integer, log_uniform, uniform
-from atomseg.simulate.specimen import View
-from atomseg.simulate.surface import Outline
+from atomseg.simulate.specimen import RowFrame, View
+from atomseg.simulate.surface import Face, Outline
+
+# A fault through the whole view ends this many view radii away, where its dislocations are not felt.
+FAR = 50.0
+# Sampling of a fault that ends at the front of a layer, and the shortest one: two columns.
+END_STEP_NM = 0.05
+SHORTEST_NM = 0.6
 
 
 @dataclass(frozen=True)
@@ -26,24 +32,21 @@ class Fault:
         inside the crystal and its partial dislocations must cancel.
     occupancy : float
         Ni fraction of its interlayer sites.
-    in_layer : bool
-        Whether it belongs to the reconstruction layer.
     """
 
     row: int
     u_nm: tuple[float, float]
     slip: int
     occupancy: float
-    in_layer: bool
 
 
 def draw_faults(
     config: FaultConfig,
     view: View,
-    row_nm: float,
-    rotation: np.ndarray,
+    frame: RowFrame,
     outline: Outline,
     layers: tuple[Layer, ...],
+    *,
     rng: np.random.Generator,
 ) -> tuple[Fault, ...]:
     """Random faults in the bulk and in the reconstruction layer.
@@ -54,27 +57,27 @@ def draw_faults(
         Ranges.
     view : View
         Size of the image.
-    row_nm : float
-        Spacing of cation rows, nm.
-    rotation : numpy.ndarray
-        (2, 2) matrix whose rows are the unit vectors (y, x) along u and v: uv = yx @ rotation.T.
+    frame : RowFrame
+        Where the rows lie.
     outline, layers : Outline, tuple of Layer
-        Where the layer is.
+        Where the reconstruction layer is; its faults end inside it.
     rng : numpy.random.Generator
         Randomness.
     """
     faults: list[Fault] = []
-    taken: set[int] = set()
     if chance(rng, config.p_bulk):
         for _ in range(_number(config, view, rng)):
-            _add(config, view, row_nm, None, taken, faults, rng)
-    has_layer = [i for i, layer in enumerate(layers) if layer.exists]
-    if has_layer and chance(rng, config.p_layer):
+            centre = rng.uniform(-view.radius_nm, view.radius_nm, 2)
+            through = chance(rng, config.p_through)
+            _add(faults, _lamella(config, frame, centre, rng, reach=view.radius_nm if through else None))
+    below = [i for i, layer in enumerate(layers) if layer.exists]
+    if below and chance(rng, config.p_layer):
         for _ in range(_number(config, view, rng)):
-            at = _point_in_layer(outline, layers, int(rng.choice(has_layer)), view, rng)
-            if at is not None:
-                u, v = rotation @ np.asarray(at)
-                _add(config, view, row_nm, (float(u), float(v)), taken, faults, rng)
+            which = int(rng.choice(below))
+            point = _point_in_layer(outline.faces[which], layers[which], view, rng)
+            if np.hypot(*point) < view.radius_nm:
+                lamella = _lamella(config, frame, frame.to_uv(point), rng, reach=None)
+                _add(faults, [_ended(fault, frame, outline, layers) for fault in lamella])
     return tuple(faults)
 
 
@@ -82,45 +85,47 @@ def _number(config: FaultConfig, view: View, rng: np.random.Generator) -> int:
     return max(1, int(rng.poisson(uniform(rng, config.density_per_nm) * 2 * view.radius_nm)))
 
 
-def _point_in_layer(
-    outline: Outline, layers: tuple[Layer, ...], which: int, view: View, rng: np.random.Generator
-) -> tuple[float, float] | None:
-    """(y, x) of a random point between a face and its front, None when it misses the view."""
-    face, layer = outline.faces[which], layers[which]
-    s = uniform(rng, (-view.radius_nm, view.radius_nm))
+def _point_in_layer(face: Face, layer: Layer, view: View, rng: np.random.Generator) -> np.ndarray:
+    """(y, x) of a random point between a face and its front, nm."""
+    normal = np.asarray(face.normal_yx)
+    s = rng.uniform(-view.radius_nm, view.radius_nm)
     depth = rng.uniform(0.1, 0.8) * float(np.mean(layer.thickness_nm)) + face.offset_nm
-    y = face.normal_yx[0] * depth - face.normal_yx[1] * s
-    x = face.normal_yx[1] * depth + face.normal_yx[0] * s
-    return (float(y), float(x)) if np.hypot(y, x) < view.radius_nm else None
+    return np.asarray(depth * normal + s * np.array([-normal[1], normal[0]]))
 
 
-def _add(
-    config: FaultConfig,
-    view: View,
-    row_nm: float,
-    at_uv: tuple[float, float] | None,
-    taken: set[int],
-    faults: list[Fault],
-    rng: np.random.Generator,
-) -> None:
-    """Append one fault or lamella whose rows are still free."""
-    radius = view.radius_nm
-    u, v = at_uv if at_uv is not None else (rng.uniform(-radius, radius), rng.uniform(-radius, radius))
+def _lamella(
+    config: FaultConfig, frame: RowFrame, centre_uv: np.ndarray, rng: np.random.Generator, *, reach: float | None
+) -> list[Fault]:
+    """One fault or several in successive gaps, around a point (u, v); through the whole view where `reach` is given."""
     gaps = integer(rng, config.lamella_gaps) if chance(rng, config.p_lamella) else 1
-    first = 2 * round(v / row_nm / 2) + 1
-    rows = [first + 2 * i for i in range(gaps)]
-    if at_uv is None and chance(rng, config.p_through):
-        ends = (-50.0 * radius, 50.0 * radius)
-    else:
-        length = log_uniform(rng, config.length_nm)
-        ends = (u - length / 2, u + length / 2)
+    first = 2 * round(float(centre_uv[1]) / frame.row_nm / 2) + 1
+    half = 0.5 * log_uniform(rng, config.length_nm) if reach is None else FAR * reach
+    u = float(centre_uv[0]) if reach is None else 0.0
     occupancy = uniform(rng, config.occupancy)
-    for i, row in enumerate(rows):
-        # A neighbouring faulted gap in another fault would need its own dislocation core: keep one row pair between.
-        if not taken & {row - 2, row, row + 2} or (i > 0 and row not in taken and rows[i - 1] in taken):
-            slip = 2 if i % 3 == 1 else -1
-            faults.append(Fault(row, (float(ends[0]), float(ends[1])), slip, occupancy, at_uv is not None))
-            taken.add(row)
+    # Partial dislocations of the kind -1, +2, -1 add up to nothing: a lamella ends without a long-range field.
+    return [Fault(first + 2 * i, (u - half, u + half), 2 if i % 3 == 1 else -1, occupancy) for i in range(gaps)]
+
+
+def _ended(fault: Fault, frame: RowFrame, outline: Outline, layers: tuple[Layer, ...]) -> Fault:
+    """The part of a fault around its middle that lies in the reconstruction layer; the surface end stays free."""
+    u = np.arange(fault.u_nm[0], fault.u_nm[1] + END_STEP_NM, END_STEP_NM)
+    at = frame.to_yx(u, np.full(len(u), fault.row))
+    solid = outline.depths(at[:, 0], at[:, 1]).max(axis=0) > 0
+    wrong = np.flatnonzero(solid & ~in_layer(outline, layers, at[:, 0], at[:, 1]))
+    middle = len(u) // 2
+    left, right = wrong[wrong <= middle], wrong[wrong > middle]
+    low = fault.u_nm[0] if len(left) == 0 else float(u[left[-1]])
+    high = fault.u_nm[1] if len(right) == 0 else float(u[right[0]])
+    return replace(fault, u_nm=(low, high))
+
+
+def _add(faults: list[Fault], lamella: list[Fault]) -> None:
+    """Append the gaps whose rows keep a row pair from all earlier faults: their dislocation cores must not meet."""
+    taken = {fault.row for fault in faults}
+    for fault in lamella:
+        long_enough = fault.u_nm[1] - fault.u_nm[0] > SHORTEST_NM
+        if long_enough and not taken & {fault.row - 2, fault.row, fault.row + 2}:
+            faults.append(fault)
 
 
 def subtended(u_nm: np.ndarray, dv_nm: np.ndarray, ends_nm: tuple[float, float]) -> np.ndarray:

@@ -101,7 +101,7 @@ def _draw_layer(config: LayerConfig, view: View, row_pair_nm: float, rng: np.ran
 
 
 def layer_occupancy(
-    face: Face, layer: Layer, islands: np.ndarray | None, y: np.ndarray, x: np.ndarray, bulk: float
+    face: Face, layer: Layer, y: np.ndarray, x: np.ndarray, *, islands: np.ndarray | None, bulk: float
 ) -> np.ndarray:
     """Mean occupancy of interlayer sites below one face.
 
@@ -109,19 +109,20 @@ def layer_occupancy(
     ----------
     face, layer : Face, Layer
         The surface and its layer.
-    islands : numpy.ndarray or None
-        Bool at each point: True where a patchy layer stayed layered.
     y, x : numpy.ndarray
         Points, nm from the image centre.
+    islands : numpy.ndarray or None
+        Bool at each point: True where a patchy layer stayed layered.
     bulk : float
         Occupancy far below.
     """
     depth = face.depth(y, x)
     front = profile_at(layer.thickness_nm, face.along(y, x))
     inside = ndtr((front - depth) / max(layer.width_nm, 1e-3)) if layer.exists else np.zeros_like(depth)
+    inside = np.where(depth > 0.0, inside, 0.0)  # what lies before this face belongs to another one
     if islands is not None:
         inside = np.where(islands & (depth < front - PATCH_MARGIN_NM), 0.0, inside)
-    below = layer.mixed_occupancy * np.exp(-np.maximum(depth - front, 0.0) / layer.mixed_decay_nm)
+    below = layer.mixed_occupancy * np.exp(-np.maximum(depth - front, 0.0) / layer.mixed_decay_nm) * (depth > 0.0)
     matrix = np.minimum(bulk + below, 0.49)  # the front, not the mixed zone, is where occupancy crosses one half
     return np.asarray(matrix + (np.maximum(layer.occupancy, matrix) - matrix) * inside)
 

@@ -8,7 +8,7 @@ from atomseg.crystal import haadf_weight, load_crystal, project
 from atomseg.errors import ConfigError
 from atomseg.simulate.config import OtherConfig
 from atomseg.simulate.sampling import chance, log_uniform, uniform
-from atomseg.simulate.specimen import ATOM, Sites, View
+from atomseg.simulate.specimen import ATOM, Sites, View, plain_sites
 
 # Projected lattices finer than this do not resolve into columns in any micrograph of the supported pixel sizes.
 FINEST_NM = 0.11
@@ -123,6 +123,4 @@ def build_planar(
     weight = np.tile(lattice.weights, len(points))
     keep = view.inside(yx, 0.5)
     yx = yx[keep] + displacement_nm * rng.standard_normal((int(keep.sum()), 2))
-    count = len(yx)
-    ones, code = np.ones(count), np.zeros(count, np.uint8)
-    return Sites(yx, weight[keep], np.full(count, ATOM, np.int8), ones, ones, code, code, np.zeros((count, 2)))
+    return plain_sites(yx, weight[keep], ATOM)

@@ -22,7 +22,7 @@ def parameters(structure: Structure, imaging: "Imaging", tone: Tone) -> dict[str
         "second_domain": structure.second,
         "outline": _plain(structure.outline),
         "foil": _plain(structure.foil),
-        "lattice": _plain(structure.lattice),
+        "lattices": _plain(structure.lattices),
         "layers": _plain(structure.layers),
         "faults": _plain(structure.faults),
         "boundary": _plain(structure.boundary),

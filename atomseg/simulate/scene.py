@@ -13,8 +13,8 @@ from atomseg.simulate.render import Profile, draw_profile, splat_cores, splat_ta
 from atomseg.simulate.scan import Scan, draw_scan
 from atomseg.simulate.specimen import OXYGEN
 from atomseg.simulate.structure import Structure, draw_structure
-from atomseg.simulate.truth_columns import column_table, is_listed
-from atomseg.simulate.truth_phases import crystal_mask, empty_phases, phase_map
+from atomseg.simulate.truth_columns import column_table, is_listed, named_columns
+from atomseg.simulate.truth_phases import crystal_mask, crystal_outline, empty_phases, phase_map
 from atomseg.simulate.truth_reconstruction import empty_reconstruction, reconstruction_profile
 from atomseg.types import Calibration, CalibrationOrigin, Columns, Micrograph, Scene
 
@@ -69,7 +69,7 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
     structure = draw_structure(config, scan.view, rng)
     detector = draw_detector(config.detector, rng)
     imaging = Imaging(scan, draw_profile(config.optics, detector.registration_nm, rng), detector)
-    image, tone, columns = _image(config, structure, imaging, rng)
+    image, tone, columns, shown = _image(config, structure, imaging, rng)
     micrograph = Micrograph(
         image=image,
         calibration=Calibration(scan.pixel_size_nm, CalibrationOrigin.METADATA),
@@ -78,19 +78,22 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
         frame="mean" if detector.frames > 1 else "single",
         metadata={"signal": "simulated HAADF"},
     )
-    crystal = crystal_mask(structure, imaging.scan)
-    if truth == "full":
-        phases = phase_map(structure, scan, columns, crystal)
-        reconstruction = reconstruction_profile(structure, scan)
+    if truth == "columns":
+        crystal = crystal_mask(structure, scan)
+        phases, reconstruction = empty_phases(config.shape, crystal), empty_reconstruction(config.shape)
     else:
-        phases, reconstruction = empty_phases(config.shape, crystal, columns), empty_reconstruction(config.shape)
+        pixels = scan.to_pixels(structure.sites.yx_nm)
+        crystal = crystal_outline(structure, scan, pixels)
+        phases = phase_map(structure, scan, pixels, shown, crystal)
+        reconstruction = reconstruction_profile(structure, scan, crystal)
+        columns = named_columns(columns)
     return Scene(micrograph, columns, phases, reconstruction, crystal, parameters(structure, imaging, tone))
 
 
 def _image(
     config: SceneConfig, structure: Structure, imaging: Imaging, rng: np.random.Generator
-) -> tuple[np.ndarray, Tone, Columns]:
-    """The recorded image and the table of its columns."""
+) -> tuple[np.ndarray, Tone, Columns, np.ndarray]:
+    """The recorded image, its tone curve, the table of its columns and their index in the structure."""
     scan, profile, counts = imaging.scan, imaging.profile, imaging.peak_counts
     sites, thickness = structure.sites, structure.thickness_nm
     covariance = imaging.covariance_px
@@ -112,7 +115,7 @@ def _image(
     columns = column_table(
         sites.take(shown), apparent[shown], peak[shown], ground, covariance, counts, imaging.detector, tone, scan
     )
-    return image, tone, columns
+    return image, tone, columns, shown
 
 
 def _sample(image: np.ndarray, yx_px: np.ndarray) -> np.ndarray:

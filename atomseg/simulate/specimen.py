@@ -1,6 +1,6 @@
 """The specimen before imaging: columns with their signal, in nm around the image centre."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Sites:
         (N,) uint8 phase codes; `phase_alt` is 0 where no other phase is acceptable.
     lattice_uv : numpy.ndarray
         (N, 2) float64 position in the lattice frame: u along the rows in nm, v the cation row index (0 elsewhere).
+    domain : numpy.ndarray
+        (N,) int8, 0 for the first crystal domain, 1 for the second.
     """
 
     yx_nm: np.ndarray
@@ -39,22 +41,14 @@ class Sites:
     phase: np.ndarray
     phase_alt: np.ndarray
     lattice_uv: np.ndarray
+    domain: np.ndarray
 
     def __len__(self) -> int:
         return len(self.weight)
 
     def take(self, index: np.ndarray) -> "Sites":
         """The columns of an index or mask."""
-        return Sites(
-            self.yx_nm[index],
-            self.weight[index],
-            self.species[index],
-            self.occupancy[index],
-            self.mean_occupancy[index],
-            self.phase[index],
-            self.phase_alt[index],
-            self.lattice_uv[index],
-        )
+        return Sites(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def with_weight(self, weight: np.ndarray) -> "Sites":
         """The same columns with other signals."""
@@ -63,15 +57,21 @@ class Sites:
 
 def join(parts: list[Sites]) -> Sites:
     """Columns of several domains in one."""
-    names = Sites.__dataclass_fields__
-    return Sites(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+    return Sites(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Sites)))
+
+
+def plain_sites(yx_nm: np.ndarray, weight: np.ndarray, species: int) -> Sites:
+    """Columns of one species that belong to no layered lattice."""
+    n = len(weight)
+    ones, code = np.ones(n), np.zeros(n, np.uint8)
+    return Sites(
+        yx_nm, weight, np.full(n, species, np.int8), ones, ones, code, code, np.zeros((n, 2)), np.zeros(n, np.int8)
+    )
 
 
 def empty_sites() -> Sites:
     """No columns."""
-    none = np.zeros(0)
-    code = np.zeros(0, np.uint8)
-    return Sites(np.zeros((0, 2)), none, np.zeros(0, np.int8), none, none, code, code, np.zeros((0, 2)))
+    return plain_sites(np.zeros((0, 2)), np.zeros(0), ATOM)
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,31 @@ class View:
         """(N,) bool, True for points in the image grown by a margin."""
         half = np.asarray(self.size_nm) / 2 + margin_nm
         return np.all(np.abs(yx_nm) <= half, axis=1)
+
+
+@dataclass(frozen=True)
+class RowFrame:
+    """Where the rows of a layered lattice lie.
+
+    Parameters
+    ----------
+    rotation : numpy.ndarray
+        (2, 2): the unit vectors (y, x) along the rows and across them.
+    row_nm : float
+        Spacing of cation rows, nm.
+    origin_nm : tuple of float
+        Position (u, v) of the lattice point in row 0, nm.
+    """
+
+    rotation: np.ndarray
+    row_nm: float
+    origin_nm: tuple[float, float]
+
+    def to_yx(self, u_nm: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """(N, 2) specimen points, nm, of positions along rows."""
+        uv = np.stack(np.broadcast_arrays(u_nm, np.asarray(row) * self.row_nm), axis=-1) + np.asarray(self.origin_nm)
+        return np.asarray(uv @ self.rotation)
+
+    def to_uv(self, yx_nm: np.ndarray) -> np.ndarray:
+        """(N, 2) positions (u, v) along and across the rows from the lattice origin, nm."""
+        return np.asarray(yx_nm @ self.rotation.T - np.asarray(self.origin_nm))

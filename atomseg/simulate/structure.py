@@ -1,17 +1,17 @@
 """The specimen of one scene: which crystal is where."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from atomseg.simulate.cathode import Lattice, build_cathode, draw_lattice, settle_occupancy
+from atomseg.simulate.cathode import Lattice, Reconstruction, build_cathode, draw_lattice, settle_occupancy
 from atomseg.simulate.config import SceneConfig, SecondDomain
 from atomseg.simulate.faults import Fault, draw_faults
 from atomseg.simulate.foil import Foil, draw_foil
-from atomseg.simulate.layer import Layer, Patches, draw_layers
+from atomseg.simulate.layer import Layer, draw_layers
 from atomseg.simulate.other import build_planar, draw_planar
 from atomseg.simulate.sampling import uniform
-from atomseg.simulate.specimen import LINE, Sites, View, empty_sites, join
+from atomseg.simulate.specimen import LINE, Sites, View, empty_sites, join, plain_sites
 from atomseg.simulate.surface import Outline, draw_outline
 
 # Two layered variants on <111> planes of one rocksalt parent stand at the angle between {111} planes.
@@ -46,8 +46,12 @@ class Structure:
         Faces of the crystal.
     foil : Foil
         Thickness.
-    lattice : Lattice or None
-        The layered domain; None for other lattices.
+    kind : str
+        cathode, other or nothing.
+    name : str
+        Crystal and zone axis.
+    lattices : tuple of Lattice
+        The layered domains, the first one first; empty for other lattices.
     layers : tuple of Layer
         A reconstruction layer for each face.
     faults : tuple of Fault
@@ -56,23 +60,19 @@ class Structure:
         Where the second domain starts.
     second : str
         What the second domain is.
-    kind : str
-        cathode, other or nothing.
-    name : str
-        Crystal and zone axis.
     """
 
     sites: Sites
     thickness_nm: np.ndarray
     outline: Outline
     foil: Foil
-    lattice: Lattice | None
-    layers: tuple[Layer, ...]
-    faults: tuple[Fault, ...]
-    boundary: Boundary | None
-    second: SecondDomain
     kind: str
     name: str
+    lattices: tuple[Lattice, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    boundary: Boundary | None = None
+    second: SecondDomain = "none"
 
 
 def draw_structure(config: SceneConfig, view: View, rng: np.random.Generator) -> Structure:
@@ -84,7 +84,7 @@ def draw_structure(config: SceneConfig, view: View, rng: np.random.Generator) ->
     if kind == "other":
         return _other(config, view, rng)
     foil = draw_foil(config.foil, view, rng)
-    return Structure(empty_sites(), np.zeros(0), Outline(), foil, None, (), (), None, "none", "nothing", "nothing")
+    return Structure(empty_sites(), np.zeros(0), Outline(), foil, "nothing", "nothing")
 
 
 def _cathode(config: SceneConfig, view: View, rng: np.random.Generator) -> Structure:
@@ -94,19 +94,21 @@ def _cathode(config: SceneConfig, view: View, rng: np.random.Generator) -> Struc
     layers, patches = draw_layers(config.layer, outline, view, 2 * lattice.row_nm, rng)
     faults: tuple[Fault, ...] = ()
     if second != "twin":  # a fault's slip is tied to one stacking sense
-        faults = draw_faults(config.faults, view, lattice.row_nm, lattice.rotation, outline, layers, rng)
-    sites = build_cathode(lattice, view, outline, layers, patches, faults, rng)
-    boundary = None
+        faults = draw_faults(config.faults, view, lattice.frame, outline, layers, rng=rng)
+    sites = build_cathode(lattice, view, Reconstruction(outline, layers, patches, faults), rng)
+    boundary, lattices = None, (lattice,)
     if second in ("variant", "grain"):
         boundary = _draw_boundary(view, rng)
-        other = _neighbour(config, second, lattice, view, outline, layers, patches, rng)
+        more, other = _neighbour(lattice, view, Reconstruction(outline, layers, patches), second, rng)
+        lattices += more
+        other = replace(other, domain=np.ones(len(other), np.int8))
         sites = join([_side(sites, boundary, -1.0), _side(other, boundary, 1.0)])
     sites = _cut(sites, outline)
     foil = draw_foil(config.foil, view, rng)
     thickness = foil.at(sites.yx_nm, outline)
     sites = _scatter(settle_occupancy(sites, thickness, lattice, rng), foil, rng)
     return Structure(
-        sites, thickness, outline, foil, lattice, layers, faults, boundary, second, "cathode", "NMC811 [1 0 0]"
+        sites, thickness, outline, foil, "cathode", "NMC811 [1 0 0]", lattices, layers, faults, boundary, second
     )
 
 
@@ -118,9 +120,7 @@ def _other(config: SceneConfig, view: View, rng: np.random.Generator) -> Structu
     sites = _cut(sites, outline)
     foil = draw_foil(config.foil, view, rng)
     thickness = foil.at(sites.yx_nm, outline)
-    return Structure(
-        _scatter(sites, foil, rng), thickness, outline, foil, None, (), (), None, "none", "other", planar.name
-    )
+    return Structure(_scatter(sites, foil, rng), thickness, outline, foil, "other", planar.name)
 
 
 def _second_domain(config: SceneConfig, rng: np.random.Generator) -> SecondDomain:
@@ -139,21 +139,14 @@ def _draw_boundary(view: View, rng: np.random.Generator) -> Boundary:
 
 
 def _neighbour(
-    config: SceneConfig,
-    second: SecondDomain,
-    lattice: Lattice,
-    view: View,
-    outline: Outline,
-    layers: tuple[Layer, ...],
-    patches: Patches | None,
-    rng: np.random.Generator,
-) -> Sites:
-    """Columns of the second domain, over the whole view."""
+    lattice: Lattice, view: View, change: Reconstruction, second: SecondDomain, rng: np.random.Generator
+) -> tuple[tuple[Lattice, ...], Sites]:
+    """The second domain, over the whole view."""
     if second == "variant":
         turned = lattice.rotation_deg + VARIANT_DEG * float(rng.choice([-1.0, 1.0]))
-        variant = draw_lattice(config.lattice, view, rng, twin=False, rotation_deg=turned)
-        return build_cathode(variant, view, outline, layers, patches, (), rng)
-    return _lines(view, rng)
+        variant = replace(lattice, rotation_deg=turned, sense=int(rng.choice([-1, 1])), twin_row=None)
+        return (variant,), build_cathode(variant, view, change, rng)
+    return (), _lines(view, rng)
 
 
 def _lines(view: View, rng: np.random.Generator) -> Sites:
@@ -165,11 +158,8 @@ def _lines(view: View, rng: np.random.Generator) -> Sites:
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     yx = np.stack([i.ravel(), j.ravel()], 1) @ turn
     yx = yx[view.inside(yx, 0.5)]
-    count = len(yx)
-    # A line of Gaussians dense / sigma apart adds up to about 1.6 of one peak; lines of planes are dimmer than columns.
-    weight = np.full(count, float(rng.uniform(0.05, 0.35)))
-    ones, code = np.ones(count), np.zeros(count, np.uint8)
-    return Sites(yx, weight, np.full(count, LINE, np.int8), ones, ones, code, code, np.zeros((count, 2)))
+    # Points this dense add up to about twice one peak; planes seen edge-on are dimmer than columns.
+    return plain_sites(yx, np.full(len(yx), float(rng.uniform(0.05, 0.35))), LINE)
 
 
 def _side(sites: Sites, boundary: Boundary, sign: float) -> Sites:

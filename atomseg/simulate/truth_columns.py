@@ -87,6 +87,12 @@ _PHASE_LABELS = [p.label for p in Phase]
 _ALT_LABELS = ["", *(p.label for p in Phase if p is not Phase.NONE)]
 
 
+def named_columns(columns: Columns) -> Columns:
+    """The same table with plain strings for its categories, as tables that are written to files have them."""
+    names = ["species", "phase", "phase_alt"]
+    return Columns(columns.table.assign(**{name: columns.table[name].astype(str) for name in names}))
+
+
 def _visible(sites: Sites, yx_px: np.ndarray, peak: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Visibility of each column among the others; oxygen, which no one resolves, neither counts nor disturbs."""
     seen = np.flatnonzero(sites.species != OXYGEN)
