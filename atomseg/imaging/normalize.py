@@ -8,8 +8,8 @@ from scipy.ndimage import uniform_filter
 from atomseg.errors import ConfigError
 from atomseg.types import StageConfig
 
-# Three box filters in a row have the width of the Gaussian and nearly its shape (Kovesi 2010, doi:10.1109/DICTA.2010.24)
-# at a cost that does not grow with the width.
+# Three box filters in a row have the width of the Gaussian and nearly its shape, at a cost that does not grow with the
+# width (Kovesi 2010, doi:10.1109/DICTA.2010.24).
 _N_BOXES = 3
 
 

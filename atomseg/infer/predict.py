@@ -92,8 +92,9 @@ def _check_size(micrograph: Micrograph, canonical_nm: float) -> None:
     )
     if height * width > _MAX_CANONICAL_PX:
         raise InputError(
-            f"{micrograph.name}: {micrograph.shape} pixels of {micrograph.calibration.mean_nm:g} nm are {height * width:.3g} "
-            f"canonical pixels; allowed {_MAX_CANONICAL_PX:g}; check the pixel size or cut the image into pieces"
+            f"{micrograph.name}: {micrograph.shape} pixels of {micrograph.calibration.mean_nm:g} nm are "
+            f"{height * width:.3g} pixels of {canonical_nm:g} nm; allowed {_MAX_CANONICAL_PX:g}; "
+            "check the pixel size or cut the image into pieces"
         )
 
 

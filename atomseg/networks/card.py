@@ -158,26 +158,31 @@ def build_record(kind: type[T], data: Any, where: str) -> T:
     return kind(**{name: _value(hints[name], data[name], f"{where}.{name}") for name in names})
 
 
+def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    """Tuple of a field from a JSON list, each value checked."""
+    if not isinstance(value, list):
+        raise TypeError(f"{where} is {value!r}, not a list")
+    kinds = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
+    if len(kinds) != len(value):
+        raise TypeError(f"{where} has {len(value)} values, not {len(kinds)}")
+    return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+
+
 def _value(hint: Any, value: Any, where: str) -> Any:
     """Value of a field, checked against its type."""
     if hasattr(hint, "__dataclass_fields__"):
         return build_record(hint, value, where)
     origin, arguments = get_origin(hint) or hint, get_args(hint)
     if origin is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"{where} is {value!r}, not a list")
-        kinds = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
-        if len(kinds) != len(value):
-            raise TypeError(f"{where} has {len(value)} values, not {len(kinds)}")
-        return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+        return _tuple(arguments, value, where)
     if origin is Literal:
         if value not in arguments:
             raise TypeError(f"{where} is {value!r}, not one of {', '.join(map(repr, arguments))}")
         return value
-    if origin is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
     if origin is Any:
         return value
+    if origin is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
     if not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool):
         raise TypeError(f"{where} is {value!r}, not of type {origin.__name__}")
     if origin is dict:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,14 +113,15 @@ def load_model(name_or_path: str | Path | None = None, *, device: str | torch.de
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != card.sha256:
         raise ModelError(
-            f"{folder / WEIGHTS_FILE} has sha256 {sha256}, its card says {card.sha256}; the file was changed or cut short: "
-            "take the folder from a release again"
+            f"{folder / WEIGHTS_FILE} has sha256 {sha256}, its card says {card.sha256}; "
+            "the file was changed or cut short: take the folder from a release again"
         )
     network = UNet(card.architecture)
     try:
         network.load_state_dict(load_safetensors(content), strict=True)
     except (SafetensorError, RuntimeError) as error:
-        raise ModelError(f"weights of {card.id} do not fit its architecture {card.architecture}: {error}") from error
+        first = " ".join(str(error).split())[:200]  # torch lists every tensor
+        raise ModelError(f"weights of {card.id} do not fit its architecture {card.architecture}: {first}") from error
     where = choose_device(device)
     return Model(network=network.eval().to(where), card=card, sha256=sha256, device=where, folder=folder)
 
@@ -160,7 +162,7 @@ def check_golden(model: Model) -> dict[str, float]:
     try:
         with np.load(path, allow_pickle=False) as data:
             golden = {name: data[name] for name in data.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"golden file of {model.card.id} can not be read ({error}); take it from a release") from error
     outputs = golden_outputs(model.network, golden["input"], model.device)
     tolerance = float(golden["tolerance"])

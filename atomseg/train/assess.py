@@ -1,6 +1,7 @@
 """What a network finds in scenes with truth: threshold, rates, recall by signal-to-noise ratio."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict
             chosen = columns.required & (tier == k + 1)
             yx_nm = columns.yx_px * CANONICAL_PIXEL_NM
             tiers[low] += count_matches(peaks[:, :2] * CANONICAL_PIXEL_NM, yx_nm, chosen)[0]
-    names = [f"{low:g}_to_{high:g}" for low, high in zip(SNR_TIERS, SNR_TIERS[1:], strict=False)]
+    names = [f"{low:g}_to_{high:g}" for low, high in pairwise(SNR_TIERS)]
     names.append(f"above_{SNR_TIERS[-1]:g}")
     result = {f"{name}_50pm" if name in {"precision", "recall", "f1"} else name: v for name, v in total.rates().items()}
     for name, counts in zip(names, tiers.values(), strict=True):

@@ -52,7 +52,7 @@ class TrainConfig(StageConfig):
     seed : int
         Seed of weights and scenes.
     steps : int
-        Optimizer steps. The learning rate is constant up to the final decay, so a run can be resumed with another number.
+        Optimizer steps. The learning rate is constant up to the final decay: a run can be resumed with another number.
     batch_size : int
         Scenes a step and device.
     crop_px : int

@@ -47,7 +47,7 @@ class ColumnTraining(lightning.LightningModule):
         decay = min(self.settings.average_decay, (1 + self.global_step) / (10 + self.global_step))
         update_average(self.average, self.network, decay)
 
-    def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
+    def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Log the loss of the averaged weights on validation scenes."""
         losses = total_loss(self.average(batch["image"]), Batch(**batch), self.settings.losses)
         self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=len(batch["image"]))

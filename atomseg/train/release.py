@@ -31,10 +31,10 @@ from atomseg.train.run import read_checkpoint
 from atomseg.train.scenes import TrainingScenes
 
 LIMITS = (
-    "Trained on simulated HAADF contrast: bright columns on a darker background. ABF, BF and dark-atom contrast are not supported.",
+    "Trained on simulated HAADF contrast, bright columns on a darker ground; ABF, BF and dark atoms are not supported.",
     "Columns closer than 0.12 nm in projection are not separated.",
-    "Linear imaging with probe tails and a thickness-dependent floor; no channelling of single dopants, no diffraction contrast.",
-    "Columns of a matched-filter signal-to-noise ratio below 5 are found in part only; oxygen and lithium columns are not looked for.",
+    "Linear imaging with probe tails and a thickness-dependent floor: no channelling of single dopants.",
+    "Columns of a matched-filter signal-to-noise ratio below 5 are found in part; oxygen and lithium are not sought.",
     "Says where columns are, not which phase they belong to.",
 )
 # Largest difference of a raw output on another machine or GPU with reduced-precision convolutions (TF32).
@@ -166,7 +166,8 @@ def _write(folder: Path, card: ModelCard, weights: bytes, network: UNet, golden:
             write_card(card, new / CARD_FILE)
             image = golden.image[0, :96, :96].contiguous().numpy()
             outputs = golden_outputs(network, image, torch.device("cpu"))
-            np.savez_compressed(new / GOLDEN_FILE, input=image, tolerance=np.float64(_GOLDEN_TOLERANCE), **outputs)  # type: ignore[arg-type]
+            arrays = {"input": image, "tolerance": np.float64(_GOLDEN_TOLERANCE), **outputs}
+            np.savez_compressed(new / GOLDEN_FILE, **arrays)
             (new / "README.md").write_text(describe(card, network), encoding="utf-8")
             if folder.exists():
                 shutil.rmtree(folder)
@@ -182,23 +183,27 @@ def describe(card: ModelCard, network: UNet) -> str:
     low, high = (1e3 * size for size in card.valid_pixel_size_nm)
     accuracy = "\n".join(f"| {name} | {value:g} |" for name, value in card.accuracy.items())
     limits = "\n".join(f"- {limit}" for limit in card.limits)
+    commit = (
+        f"commit `{training.commit}`, atomseg {training.version}, torch {training.packages['torch']}, {training.date}"
+    )
     return f"""# {card.id}
 
-U-Net on blocks of 2 x 2 pixels, {n_weights:,} weights, channels {", ".join(map(str, card.architecture.channels))}. Works at
-{1e3 * card.pixel_size_nm:g} pm pixels, to which micrographs of {low:g} to {high:g} pm are resampled from their calibration.
+U-Net on blocks of 2 x 2 pixels with {n_weights:,} weights, {" / ".join(map(str, card.architecture.channels))} channels.
+Works at {1e3 * card.pixel_size_nm:g} pm pixels, to which micrographs of {low:g} to {high:g} pm are resampled.
 
 Answers: {", ".join(HEADS)}. A heat map peak of {card.heatmap_threshold:g} or more is a column.
 
 ## How it was made
 
-{training.steps} steps, {training.scenes} simulated scenes, {training.seconds / 60:.0f} minutes on {training.device}, seed {training.seed},
-commit `{training.commit}`, atomseg {training.version}, torch {training.packages["torch"]}, {training.date}. All settings of the
-training and of the scenes are in `card.json`.
+{training.steps} steps, {training.scenes} simulated scenes, seed {training.seed}; {minutes:.0f} minutes on {training.device};
+{commit}.
+All settings of the training and of the scenes are in `card.json`.
 
 ## Accuracy
 
-On simulated scenes that it was neither trained nor tuned on, from heat map and offsets alone (the fit of atomseg.localize makes
-positions better). Matches lie within 50 pm; columns that need not be found (too dim to be seen) are neither right nor wrong.
+On simulated scenes that it was neither trained nor tuned on, from heat map and offsets alone (the fit of atomseg.localize
+makes positions better). Matches lie within 50 pm; columns that need not be found (too dim to be seen) are neither right
+nor wrong.
 
 | quantity | value |
 |---|---|
@@ -208,5 +213,5 @@ positions better). Matches lie within 50 pm; columns that need not be found (too
 
 {limits}
 
-Weights: {card.licence}. Files are never changed after the release; sha256 of the weights `{card.sha256}`.
+Weights: {card.licence}. Released files are never changed; sha256 of the weights `{card.sha256}`.
 """

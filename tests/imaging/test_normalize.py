@@ -49,7 +49,7 @@ def test_three_boxes_are_a_gaussian(sigma):
     point = np.zeros((size, size), np.float32)
     point[size // 2, size // 2] = 1
     ours, theirs = smooth(point, sigma), gaussian_filter(point, sigma, truncate=6)
-    # In two dimensions three boxes are up to 11 % lower at the peak than a Gaussian of the same width; one box is 30 % lower.
+    # In two dimensions three boxes are up to 11 % lower at the peak than the Gaussian; one box is 30 % lower.
     assert np.abs(ours - theirs).max() < 0.12 * theirs.max()
     rows = np.arange(size) - size // 2
     width = np.sqrt((ours.sum(axis=1) * rows**2).sum() / ours.sum())

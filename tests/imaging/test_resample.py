@@ -19,7 +19,7 @@ def test_a_ramp_keeps_its_value_at_the_mapped_coordinate(scale):
     expected = 2.0 * rows[:, None] - 3.0 * cols[None, :] + 7.0
     reach_y, reach_x = (int(np.ceil(2 * max(s, 1) / s)) + 1 for s in scale)  # kernels cut by the border are one-sided
     inner = (slice(reach_y, -reach_y), slice(reach_x, -reach_x))
-    # A stretched kernel is sampled off its knots: the centre of its weights is right to 0.02 input pixels, times slope 5.
+    # A stretched kernel is sampled off its knots: the centre of its weights is right to 0.02 pixels, times slope 5.
     assert np.abs(out - expected)[inner].max() < 0.1
 
 
@@ -45,8 +45,8 @@ def test_shrinking_suppresses_what_the_coarse_grid_can_not_hold():
 def test_white_noise_loses_the_variance_that_averaging_takes():
     noise = np.random.default_rng(1).normal(size=(800, 800)).astype(np.float32)
     out = resample(noise, (4.0, 4.0))
-    # The weights of one axis are k(t / 4) / 4 with the integral of k**2 = 0.811 for Keys' kernel: variance (0.811 / 4)**2.
-    assert out.var() == pytest.approx((0.811 / 4) ** 2, rel=0.04)  # 40 000 pixels, neighbours correlated
+    # The weights of an axis are k(t / 4) / 4; the integral of k**2 is 0.814 for Keys' kernel: variance (0.814 / 4)**2.
+    assert out.var() == pytest.approx((0.814 / 4) ** 2, rel=0.04)  # 40 000 pixels, neighbours correlated
 
 
 def test_a_peak_comes_back_at_its_place():
