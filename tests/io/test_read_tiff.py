@@ -196,7 +196,7 @@ def test_a_page_that_lies_beyond_the_end_is_not_filled_with_zeros(tmp_path: Path
     position = tag.valueoffset + 4 * (tag.count - 1)
     data[position : position + 4] = struct.pack("<I", len(data) - 3)
     (tmp_path / "a.tif").write_bytes(data)
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="cut short: its pixels reach to byte"):
         read_micrograph(tmp_path / "a.tif", pixel_size_nm=0.02)
 
 
