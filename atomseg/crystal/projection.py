@@ -54,9 +54,9 @@ class ProjectedLattice:
     Parameters
     ----------
     basis_yx_nm : numpy.ndarray
-        (2, 2) float64, a primitive projected lattice vector a row, (y, x) in nm; the first lies along +x, the second has
-        positive y. Layered and close-packed cubic oxides seen along a close-packed row have the rows along x and c (or
-        [111]) along y.
+        (2, 2) float64, a primitive projected lattice vector a row, (y, x) in nm; the first lies along +x, the second
+        has positive y. Layered and close-packed cubic oxides seen along a close-packed row have the rows along x and
+        c (or [111]) along y.
     columns : tuple of ProjectedColumn
         Columns of one projected cell.
     repeat_nm : float
@@ -156,7 +156,7 @@ def _lattice_vectors(crystal: Crystal) -> np.ndarray:
 
 
 def _projected_basis(flat: np.ndarray, *, x_first: bool) -> np.ndarray:
-    """(2, 2) primitive basis (y, x): shortest along x where rows define x, then the shortest that completes the cell."""
+    """(2, 2) primitive basis (y, x): the shortest (along the rows, if any), then one that completes the cell."""
     length = np.linalg.norm(flat, axis=1)
     flat, length = flat[length > SAME_COLUMN_NM], length[length > SAME_COLUMN_NM]
     order = np.argsort(np.round(length, 6) - 1e-7 * flat[:, 1], kind="stable")

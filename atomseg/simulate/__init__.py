@@ -1,20 +1,17 @@
 """Simulated HAADF-STEM micrographs of layered-oxide cathodes (and of other things) with exact truth."""
 
-from atomseg.simulate.config import (
-    BackgroundConfig,
-    DetectorConfig,
+from atomseg.simulate.config import SceneConfig
+from atomseg.simulate.imaging_config import BackgroundConfig, DetectorConfig, OpticsConfig, ScanConfig
+from atomseg.simulate.scene import simulate
+from atomseg.simulate.specimen_config import (
     DomainConfig,
     FaultConfig,
     FoilConfig,
     LatticeConfig,
     LayerConfig,
-    OpticsConfig,
     OtherConfig,
-    ScanConfig,
-    SceneConfig,
     SurfaceConfig,
 )
-from atomseg.simulate.scene import simulate
 
 __all__ = [
     "BackgroundConfig",

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtr
 
-from atomseg.simulate.config import BackgroundConfig
+from atomseg.simulate.imaging_config import BackgroundConfig
 from atomseg.simulate.sampling import SmoothField, chance, log_uniform, uniform
 from atomseg.simulate.scan import Scan
 from atomseg.simulate.surface import Outline

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from atomseg.crystal import haadf_weight, load_crystal
-from atomseg.simulate.config import LatticeConfig
 from atomseg.simulate.faults import Fault, slip_displacement
 from atomseg.simulate.layer import Layer, Patches, layer_occupancy
 from atomseg.simulate.sampling import SmoothField, uniform
 from atomseg.simulate.specimen import INTERLAYER, OXYGEN, TM, RowFrame, Sites, View, join
+from atomseg.simulate.specimen_config import LatticeConfig
 from atomseg.simulate.surface import Outline
 from atomseg.types import Phase
 
-# Half heights of the oxygen layers around a TM row, as fractions of the cation row spacing: 0.106 nm of 0.2365 nm in the
-# layered crystal (z_O = 0.2585), midway between the rows in rocksalt.
+# Half heights of the oxygen layers around a TM row, as fractions of the cation row spacing: 0.106 nm of 0.2365 nm in
+# the layered crystal (z_O = 0.2585), midway between the rows in rocksalt.
 OXYGEN_LAYERED, OXYGEN_ROCKSALT = 0.449, 0.5
 
 
@@ -136,7 +136,7 @@ def _antisite(config: LatticeConfig, rng: np.random.Generator) -> float:
 
 
 def row_offsets(lattice: Lattice, rows: np.ndarray) -> np.ndarray:
-    """(len(rows),) lateral offset of cation rows in periods: successive rows step by -sense/3 (and +sense/3 in a twin)."""
+    """(len(rows),) lateral offset of cation rows in periods: each steps by -sense/3 (+sense/3 in a twin)."""
     sense = np.full(len(rows), lattice.sense, float)
     if lattice.twin_row is None:
         return np.asarray(-sense * rows / 3.0)

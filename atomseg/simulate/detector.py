@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.signal import lfilter
 
-from atomseg.simulate.config import DetectorConfig
+from atomseg.simulate.imaging_config import DetectorConfig
 from atomseg.simulate.sampling import chance, integer, log_uniform, uniform
 
 # Mean counts above which Poisson draws come from a normal distribution with the right skewness.
@@ -148,9 +148,9 @@ def record(
 
 
 def poisson(mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """float32 Poisson draws: exact below `NORMAL_ABOVE`, above it the rounded Cornish-Fisher normal with skewness.
+    """float32 Poisson draws: exact below `NORMAL_ABOVE`, above it a rounded normal with skewness (Cornish-Fisher).
 
-    The second is several times faster; at 30 its distribution differs from Poisson's by less than 1e-3 (total variation).
+    The second is several times faster; at 30 the two differ by less than 1 % in total variation.
     """
     bright = mean > NORMAL_ABOVE
     if not bright.any():

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from atomseg.simulate.config import FaultConfig
 from atomseg.simulate.layer import Layer, in_layer
 from atomseg.simulate.sampling import chance, integer, log_uniform, uniform
 from atomseg.simulate.specimen import RowFrame, View
+from atomseg.simulate.specimen_config import FaultConfig
 from atomseg.simulate.surface import Face, Outline
 
 # A fault through the whole view ends this many view radii away, where its dislocations are not felt.
@@ -140,9 +140,9 @@ def slip_displacement(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Displacement along the rows by all faults, and how far each site lies in one.
 
-    A fault is a cut bounded by two partial dislocations; far from the cores its field is slip * angle / (2 pi), the
-    screw-like term of the edge dislocation's displacement (Hirth and Lothe, Theory of Dislocations, eq. 3-45, without the
-    dilatation term): the jump across the cut is exactly the slip, and the field vanishes far away.
+    A fault is a cut bounded by two partial dislocations: far from the cores its field is slip * angle / (2 pi), the
+    angular term of an edge dislocation's displacement (Hirth and Lothe, Theory of Dislocations, eq. 3-45). The jump
+    across the cut is exactly the slip, and the field vanishes far away.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def slip_displacement(
         other = ~own
         angle = subtended(u_nm[other], (row[other] - fault.row) * row_nm, fault.u_nm)
         displacement[other] += slip * angle / (2 * np.pi)
-        # Interlayer sites of the faulted gap: rigid with the lower slab, and straight above its TM columns where faulted.
+        # Interlayer sites of the faulted gap go with the lower slab, and stand straight above its TM columns.
         share = subtended(u_nm[own], np.full(int(own.sum()), row_nm), fault.u_nm) / np.pi
         displacement[own] += share * (third_nm - slip / 2)
         index[own] = np.where(share > 0.5, i, index[own])

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomseg.simulate.config import FoilConfig
 from atomseg.simulate.sampling import log_uniform, uniform
 from atomseg.simulate.specimen import View
+from atomseg.simulate.specimen_config import FoilConfig
 from atomseg.simulate.surface import Outline
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from atomseg.simulate.config import LayerConfig
 from atomseg.simulate.sampling import SmoothField, chance, log_uniform, uniform
 from atomseg.simulate.specimen import View
+from atomseg.simulate.specimen_config import LayerConfig
 from atomseg.simulate.surface import Face, Outline, profile_at, rough_profile, stepped_profile
 
 # Layered islands of a patchy layer keep this distance from the front, so that the envelope of the layer can be seen.

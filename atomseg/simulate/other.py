@@ -6,9 +6,9 @@ import numpy as np
 
 from atomseg.crystal import haadf_weight, load_crystal, project
 from atomseg.errors import ConfigError
-from atomseg.simulate.config import OtherConfig
 from atomseg.simulate.sampling import chance, log_uniform, uniform
 from atomseg.simulate.specimen import ATOM, Sites, View, plain_sites
+from atomseg.simulate.specimen_config import OtherConfig
 
 # Projected lattices finer than this do not resolve into columns in any micrograph of the supported pixel sizes.
 FINEST_NM = 0.11

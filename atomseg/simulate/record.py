@@ -1,20 +1,18 @@
 """Every number drawn for a scene, ready for JSON."""
 
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from atomseg.simulate.detector import Tone
+from atomseg.simulate.imaging import Imaging
 from atomseg.simulate.structure import Structure
-
-if TYPE_CHECKING:
-    from atomseg.simulate.scene import Imaging
 
 _LARGEST_ARRAY = 16  # profiles, fields and jitter are not numbers that a person reads
 
 
-def parameters(structure: Structure, imaging: "Imaging", tone: Tone) -> dict[str, object]:
+def parameters(structure: Structure, imaging: Imaging, tone: Tone) -> dict[str, object]:
     """Numbers of a scene by part; long arrays are left out (their rms is in the part's other numbers)."""
     return {
         "kind": structure.kind,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomseg.simulate.config import OpticsConfig
+from atomseg.simulate.imaging_config import OpticsConfig
 from atomseg.simulate.sampling import uniform
 
 # Patches reach this many standard deviations: exp(-3.5^2 / 2) is 2e-3 of the peak, less than the noise of any image.
@@ -107,7 +107,7 @@ def splat_cores(
     padded_width = width + 4 * reach[1] + 2
     total = np.zeros((height + 4 * reach[0] + 2) * padded_width)
     lines = np.pad(jitter_px, ((2 * reach[0], 2 * reach[0] + 2), (0, 0)), mode="edge")
-    # exp(-(a y^2 + 2 b x y + c x^2) / 2) = exp(-(a - b^2/c) y^2 / 2) exp(-c (x + b y / c)^2 / 2): one exponential a pixel.
+    # exp(-(a y^2 + 2 b x y + c x^2) / 2) = exp(-(a - b^2/c) y^2 / 2) exp(-c (x + b y / c)^2 / 2): one exp a pixel.
     b_over_c, scale = inverse[0, 1] / inverse[1, 1], np.sqrt(0.5 * inverse[1, 1])
     row_factor = -0.5 * (inverse[0, 0] - inverse[0, 1] * b_over_c)
     steps = (dx * scale).astype(np.float32)

@@ -5,8 +5,8 @@ from scipy.spatial import cKDTree
 
 # Neighbours further than this many standard deviations of the core do not matter: exp(-4^2 / 2) is 3e-4.
 REACH_SIGMA = 4.0
-# Limits of a column that still has a maximum of its own. Two equal Gaussians at Sparrow's limit (two standard deviations
-# apart) give a curvature of 0.59 and a shift of 0.46; a closed lattice loses curvature without shifting.
+# Limits of a column that still has a maximum of its own. Two equal Gaussians at Sparrow's limit (two standard
+# deviations apart) give a curvature of 0.59 and a shift of 0.46; a closed lattice loses curvature without shifting.
 LEAST_CURVATURE = 0.2
 LARGEST_SHIFT = 0.5
 

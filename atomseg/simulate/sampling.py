@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from atomseg.simulate.config import Range
+from atomseg.simulate.ranges import Range
 
 
 def uniform(rng: np.random.Generator, bounds: Range) -> float:

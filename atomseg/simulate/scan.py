@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
-from atomseg.simulate.config import ScanConfig
+from atomseg.simulate.imaging_config import ScanConfig
 from atomseg.simulate.sampling import chance, log_uniform, uniform
 from atomseg.simulate.specimen import View
 

@@ -1,51 +1,22 @@
 """A whole scene: specimen, image formation, recording, truth."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from atomseg.simulate.background import cover, draw_background
 from atomseg.simulate.config import SceneConfig
-from atomseg.simulate.detector import Detector, Tone, draw_detector, record
+from atomseg.simulate.detector import Tone, draw_detector, record
+from atomseg.simulate.imaging import Imaging
 from atomseg.simulate.record import parameters
-from atomseg.simulate.render import Profile, draw_profile, splat_cores, splat_tails
-from atomseg.simulate.scan import Scan, draw_scan
+from atomseg.simulate.render import draw_profile, splat_cores, splat_tails
+from atomseg.simulate.scan import draw_scan
 from atomseg.simulate.specimen import OXYGEN
 from atomseg.simulate.structure import Structure, draw_structure
 from atomseg.simulate.truth_columns import column_table, is_listed, named_columns
 from atomseg.simulate.truth_phases import crystal_mask, crystal_outline, empty_phases, phase_map
 from atomseg.simulate.truth_reconstruction import empty_reconstruction, reconstruction_profile
 from atomseg.types import Calibration, CalibrationOrigin, Columns, Micrograph, Scene
-
-
-@dataclass(frozen=True)
-class Imaging:
-    """How a structure is imaged.
-
-    Parameters
-    ----------
-    scan : Scan
-        Sampling.
-    profile : Profile
-        Column shape.
-    detector : Detector
-        Dose and recording.
-    """
-
-    scan: Scan
-    profile: Profile
-    detector: Detector
-
-    @property
-    def covariance_px(self) -> np.ndarray:
-        """(2, 2) covariance of a column's core, pixels squared."""
-        return self.profile.covariance(self.scan.pixel_size_nm)
-
-    @property
-    def peak_counts(self) -> float:
-        """Counts in the pixel at the peak of a full TM column."""
-        return self.detector.counts / (2.0 * np.pi * float(np.sqrt(np.linalg.det(self.covariance_px))))
 
 
 def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["columns", "full"] = "full") -> Scene:
@@ -112,9 +83,7 @@ def _image(
     last = np.asarray(scan.shape) - 0.5
     shown = np.flatnonzero(is_listed(sites) & np.all((apparent >= -0.5) & (apparent < last), axis=1))
     ground = np.maximum(_sample(expected, pixels[shown]) - peak[shown], 0.0)
-    columns = column_table(
-        sites.take(shown), apparent[shown], peak[shown], ground, covariance, counts, imaging.detector, tone, scan
-    )
+    columns = column_table(sites.take(shown), apparent[shown], peak[shown], ground, imaging=imaging, tone=tone)
     return image, tone, columns, shown
 
 

@@ -1,11 +1,12 @@
 """The specimen of one scene: which crystal is where."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from atomseg.simulate.cathode import Lattice, Reconstruction, build_cathode, draw_lattice, settle_occupancy
-from atomseg.simulate.config import SceneConfig, SecondDomain
+from atomseg.simulate.config import SceneConfig
 from atomseg.simulate.faults import Fault, draw_faults
 from atomseg.simulate.foil import Foil, draw_foil
 from atomseg.simulate.layer import Layer, draw_layers
@@ -14,6 +15,7 @@ from atomseg.simulate.sampling import uniform
 from atomseg.simulate.specimen import LINE, Sites, View, empty_sites, join, plain_sites
 from atomseg.simulate.surface import Outline, draw_outline
 
+SecondDomain = Literal["none", "twin", "variant", "grain"]
 # Two layered variants on <111> planes of one rocksalt parent stand at the angle between {111} planes.
 VARIANT_DEG = 70.53
 # Distance that two domains keep from their common boundary, nm.
@@ -96,7 +98,8 @@ def _cathode(config: SceneConfig, view: View, rng: np.random.Generator) -> Struc
     if second != "twin":  # a fault's slip is tied to one stacking sense
         faults = draw_faults(config.faults, view, lattice.frame, outline, layers, rng=rng)
     sites = build_cathode(lattice, view, Reconstruction(outline, layers, patches, faults), rng)
-    boundary, lattices = None, (lattice,)
+    boundary: Boundary | None = None
+    lattices: tuple[Lattice, ...] = (lattice,)
     if second in ("variant", "grain"):
         boundary = _draw_boundary(view, rng)
         more, other = _neighbour(lattice, view, Reconstruction(outline, layers, patches), second, rng)

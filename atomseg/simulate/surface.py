@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomseg.simulate.config import SurfaceConfig
 from atomseg.simulate.sampling import chance, log_uniform, smooth_noise, uniform
 from atomseg.simulate.specimen import View
+from atomseg.simulate.specimen_config import SurfaceConfig
 
 # Samples of a surface profile along the face; finer than a column spacing so that steps stay sharp.
 PROFILE_STEP_NM = 0.05
@@ -116,7 +116,9 @@ def draw_outline(config: SurfaceConfig, view: View, across_deg: float, rng: np.r
     reach = 0.5 * min(view.size_nm)
     folded = abs((facet + 90.0) % 180.0 - 90.0)
     if kind == 1:
-        faces = (Face(normal, uniform(rng, config.offset) * reach, _height(config, view, rng), folded),)
+        faces: tuple[Face, ...] = (
+            Face(normal, uniform(rng, config.offset) * reach, _height(config, view, rng), folded),
+        )
     else:
         opening = log_uniform(rng, config.crack_width_nm)
         centre = uniform(rng, (-0.4, 0.4)) * reach

@@ -1,9 +1,12 @@
 """The table of true columns: where they appear, how bright they are, how well they can be known."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 
 from atomseg.simulate.detector import Detector, Tone
+from atomseg.simulate.imaging import Imaging
 from atomseg.simulate.resolve import visibility
 from atomseg.simulate.scan import Scan
 from atomseg.simulate.specimen import ATOM, INTERLAYER, OXYGEN, SPECIES_NAMES, Sites
@@ -17,15 +20,7 @@ REQUIRED_OCCUPANCY = 0.1
 
 
 def column_table(
-    sites: Sites,
-    yx_px: np.ndarray,
-    peak: np.ndarray,
-    background: np.ndarray,
-    covariance: np.ndarray,
-    peak_counts: float,
-    detector: Detector,
-    tone: Tone,
-    scan: Scan,
+    sites: Sites, yx_px: np.ndarray, peak: np.ndarray, background: np.ndarray, *, imaging: Imaging, tone: Tone
 ) -> Columns:
     """Truth table of the columns inside the image.
 
@@ -37,15 +32,12 @@ def column_table(
         (N, 2) where they appear, pixels.
     peak, background : numpy.ndarray
         (N,) height of the own core and level it stands on (detector offset left out), expected counts.
-    covariance : numpy.ndarray
-        (2, 2) covariance (y, x) of the core, pixels squared.
-    peak_counts : float
-        Counts at the peak of a full TM column.
-    detector, tone : Detector, Tone
-        How counts are recorded.
-    scan : Scan
-        Sampling.
+    imaging : Imaging
+        Sampling, column shape and dose.
+    tone : Tone
+        What turns expected counts into image values.
     """
+    detector, covariance, peak_counts, scan = imaging.detector, imaging.covariance_px, imaging.peak_counts, imaging.scan
     offset = detector.offset * peak_counts
     ground = tone(background + offset)
     snr = matched_filter_snr(peak, background, covariance, peak_counts, detector)
@@ -71,10 +63,10 @@ def column_table(
             "theta_deg": np.full(n, (theta + 90.0) % 180.0 - 90.0),
             "probability": np.ones(n),
             "flags": np.full(n, int(ColumnFlag.NONE)),
-            "species": pd.Categorical.from_codes(np.where(mixed, 4, sites.species), SPECIES_NAMES),
+            "species": _categories(np.where(mixed, 4, sites.species), SPECIES_NAMES),
             "occupancy": sites.occupancy,
-            "phase": pd.Categorical.from_codes(sites.phase, _PHASE_LABELS),
-            "phase_alt": pd.Categorical.from_codes(sites.phase_alt, _ALT_LABELS),
+            "phase": _categories(sites.phase, _PHASE_LABELS),
+            "phase_alt": _categories(sites.phase_alt, _ALT_LABELS),
             "snr": snr,
             "required": _required(sites, yx_px, snr * _visible(sites, yx_px, peak, covariance), scan).astype(int),
         }
@@ -83,8 +75,12 @@ def column_table(
 
 
 # Categories instead of strings: a table of thousands of columns is built for every training image.
-_PHASE_LABELS = [p.label for p in Phase]
-_ALT_LABELS = ["", *(p.label for p in Phase if p is not Phase.NONE)]
+_PHASE_LABELS = tuple(p.label for p in Phase)
+_ALT_LABELS = ("", *(p.label for p in Phase if p is not Phase.NONE))
+
+
+def _categories(codes: np.ndarray, names: tuple[str, ...]) -> pd.Categorical[str]:
+    return pd.Categorical.from_codes(codes.astype(np.int8), pd.Index(names))
 
 
 def named_columns(columns: Columns) -> Columns:
@@ -120,8 +116,8 @@ def matched_filter_snr(
 ) -> np.ndarray:
     """Signal over noise of a matched filter on an isolated column of known width and background.
 
-    The sum over pixels of a squared Gaussian of unit height is pi sqrt(det C); noise is that of the background level plus
-    half of the peak, the mean level under the matched filter.
+    The sum over pixels of a squared Gaussian of unit height is pi sqrt(det C); noise is that of the background level
+    plus half of the peak, the mean level under the matched filter.
     """
     area = np.pi * np.sqrt(np.linalg.det(covariance))
     variance = noise_variance(background + 0.5 * peak, peak_counts, detector)

@@ -14,11 +14,11 @@ from atomseg.types.phases import PHASE_FIELDS
 GAP_FIELDS = ("y_nm", "x_nm", "row_lower", "row_upper", "shift", "shift_err", "occupancy", "occupancy_err", "phase")
 # Crystal reaches half a cation row spacing (0.118 nm) beyond the centres of its outermost columns.
 OUTLINE_NM = 0.12
-# Discs of this radius around columns overlap everywhere in a layered crystal (its widest hole is half of 0.473 nm across)...
-CLOSING_NM = 0.30
+# Discs of this radius around columns overlap everywhere in a layered crystal, across domain boundaries too ...
+CLOSING_NM = 0.34
 # ... and in the other lattices, the widest of which has 0.6 nm between columns.
 CLOSING_OTHER_NM = 0.45
-# Distances along the rows count this much less than across them when a pixel looks for its gap: gaps are bands along rows.
+# Distances along the rows count this much less than across them: a pixel looks for its gap, a band along the rows.
 ALONG_WEIGHT = 0.35
 
 

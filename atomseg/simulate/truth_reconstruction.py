@@ -29,9 +29,9 @@ def empty_reconstruction(shape: tuple[int, int]) -> ReconstructionProfile:
 def reconstruction_profile(structure: Structure, scan: Scan, crystal: np.ndarray) -> ReconstructionProfile:
     """True thickness of the layer below each face, and the O1 faults.
 
-    ``thickness_nm`` is the depth along the mean inward normal, from the rough face, at which the layer's mean occupancy
-    crosses one half: the envelope of a patchy layer. Faults of the layer end inside it. Where the normal leaves the image
-    or the domain first, ``thickness_nm`` is the depth in view and ``event`` is 0.
+    ``thickness_nm`` is the depth along the mean inward normal, from the rough face, where the mean occupancy
+    crosses one half: the envelope of a patchy layer. Faults of the layer end inside it. Where the normal leaves the
+    image first, ``thickness_nm`` is the depth in view and ``event`` is 0.
 
     Parameters
     ----------
@@ -103,16 +103,21 @@ def _face_points(structure: Structure, scan: Scan, face: Face, layer: Layer, num
         "front_width_nm": np.full(len(s), layer.width_nm if layer.exists else np.nan),
         "available_nm": available,
         "event": event.astype(int),
-        "reason": np.where(event, "", "image_border"),
+        "reason": np.where(event, "", _reason(structure)),
     }
     return pd.DataFrame(table)[list(PROFILE_FIELDS)]
 
 
+def _reason(structure: Structure) -> str:
+    """Why depths end; with a grain in view some end at the border all the same, which is not told apart."""
+    return "unresolved_crystal" if structure.second == "grain" else "image_border"
+
+
 def _in_view(structure: Structure, scan: Scan, yx_nm: np.ndarray) -> np.ndarray:
-    """Bool for points of any leading shape: inside the image and in the first domain."""
+    """Bool for points of any leading shape: inside the image and not in a grain out of its zone."""
     pixels = scan.to_pixels(yx_nm.reshape(-1, 2))
     seen = np.all((pixels >= 0) & (pixels <= np.asarray(scan.shape) - 1.0), axis=1).reshape(yx_nm.shape[:-1])
-    if structure.boundary is not None:
+    if structure.boundary is not None and structure.second == "grain":
         seen &= structure.boundary.side_nm(yx_nm[..., 0], yx_nm[..., 1]) < 0
     return np.asarray(seen)
 
@@ -181,7 +186,7 @@ def summarize(points: pd.DataFrame) -> ThicknessSummary:
 
 
 def thickness_class(mean_nm: float) -> ThicknessClass:
-    """thin below 5 nm, thick above 20 nm, intermediate between (Nano Letters 2022, Zhang, Wang, Ge and Xin)."""
+    """Class of a mean: thin below 5 nm, thick above 20 nm, intermediate between (Zhang et al., Nano Lett. 2022)."""
     if mean_nm < THIN_BELOW_NM:
         return "thin"
     return "thick" if mean_nm > THICK_ABOVE_NM else "intermediate"

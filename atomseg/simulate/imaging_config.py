@@ -1,0 +1,262 @@
+"""What the imaging of a scene is drawn from: optics, background, scan, detector.
+
+Ranges are ``(low, high)``, drawn uniformly unless the docstring says log-uniform; a fixed value is a range of no width.
+Where no source is named the range is wide on purpose.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from atomseg.errors import ConfigError
+from atomseg.simulate.ranges import Range, check_ranges
+from atomseg.types import StageConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpticsConfig(StageConfig):
+    """Column profiles: a core (probe, source, thermal) and wide tails.
+
+    Parameters
+    ----------
+    core_sigma_pm : tuple of float
+        Standard deviation of the core Gaussian, pm.
+    ellipticity : tuple of float
+        Ratio of its axes (astigmatism, vibration, mistilt).
+    tail_sigma_nm : tuple of float
+        Standard deviation of the wide Gaussian, nm.
+    tail_per_nm : tuple of float
+        Weight of the wide Gaussian per nm of foil; multislice at 200 kV gives about 0.02 (floor under perfect
+        interlayer columns 0.008 of the TM peak at 4 nm, 0.035 at 12 nm, 0.08 at 20 nm).
+    max_tail : float
+        Weight at which the tail saturates.
+    saturation_nm : tuple of float
+        Thickness on which a column's peak saturates by channelling, nm (multislice at 200 kV: 10).
+    oxygen_scale : tuple of float
+        Oxygen columns relative to Z^n.
+    """
+
+    core_sigma_pm: Range = (35.0, 95.0)
+    ellipticity: Range = (1.0, 1.4)
+    tail_sigma_nm: Range = (0.15, 0.35)
+    tail_per_nm: Range = (0.012, 0.028)
+    max_tail: float = 0.55
+    saturation_nm: Range = (7.0, 25.0)
+    oxygen_scale: Range = (0.5, 1.1)
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {
+                "core_sigma_pm": (10.0, 200.0),
+                "ellipticity": (1.0, 3.0),
+                "tail_sigma_nm": (0.1, 1.0),
+                "tail_per_nm": (0.0, 0.2),
+                "max_tail": (0.0, 0.9),
+                "saturation_nm": (1.0, 1000.0),
+                "oxygen_scale": (0.0, 2.0),
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackgroundConfig(StageConfig):
+    """Signal that is no column, in units of a TM column's peak.
+
+    Parameters
+    ----------
+    level : tuple of float
+        Constant level, log-uniform.
+    slope : tuple of float
+        Relative smooth change across the image.
+    p_step : float
+        Probability of a step along a straight line.
+    step : tuple of float
+        Height of the step.
+    p_film : float
+        Probability of an amorphous film over everything.
+    film : tuple of float
+        Its mean level, log-uniform.
+    speckle : tuple of float
+        Root-mean-square of its speckle relative to its level.
+    speckle_nm : tuple of float
+        Correlation length of the speckle, nm.
+    p_nothing_speckle : float
+        Probability that a scene without crystal has a film.
+    """
+
+    level: Range = (0.01, 2.0)
+    slope: Range = (0.0, 0.5)
+    p_step: float = 0.15
+    step: Range = (0.05, 1.0)
+    p_film: float = 0.5
+    film: Range = (0.02, 0.6)
+    speckle: Range = (0.1, 0.5)
+    speckle_nm: Range = (0.10, 0.40)
+    p_nothing_speckle: float = 0.7
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {
+                "level": (1e-6, 50.0),
+                "slope": (0.0, 1.0),
+                "p_step": (0.0, 1.0),
+                "step": (0.0, 20.0),
+                "p_film": (0.0, 1.0),
+                "film": (1e-6, 20.0),
+                "speckle": (0.0, 2.0),
+                "speckle_nm": (0.02, 5.0),
+                "p_nothing_speckle": (0.0, 1.0),
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanConfig(StageConfig):
+    """Sampling and its errors.
+
+    Parameters
+    ----------
+    pixel_size_nm : tuple of float
+        Pixel size, nm, log-uniform.
+    anisotropy : tuple of float
+        Half the relative difference of the two (known) pixel sizes.
+    shear : tuple of float
+        Unknown shear and stretch of the image (drift, scan calibration), each drawn with either sign.
+    bend_nm : tuple of float
+        Largest displacement by the quadratic part of the drift, nm.
+    jitter_pm : tuple of float
+        Line jitter along the fast axis, pm rms; a third of it acts along the slow axis.
+    jitter_correlation : tuple of float
+        AR(1) coefficient of the jitter from line to line.
+    wobble_pm : tuple of float
+        Amplitude of mains interference, pm.
+    wobble_rows : tuple of float
+        Its period, rows, log-uniform.
+    p_wobble : float
+        Probability of it.
+    flyback : tuple of float
+        Largest relative stretch at the start of a line (Mullarkey 2022, Microsc. Microanal.).
+    flyback_length : tuple of float
+        Part of the line on which it decays.
+    p_flyback : float
+        Probability of it.
+    """
+
+    pixel_size_nm: Range = (0.006, 0.045)
+    anisotropy: Range = (0.0, 0.015)
+    shear: Range = (0.0, 0.03)
+    bend_nm: Range = (0.0, 0.3)
+    jitter_pm: Range = (0.0, 30.0)
+    jitter_correlation: Range = (0.0, 0.8)
+    wobble_pm: Range = (0.0, 40.0)
+    wobble_rows: Range = (3.0, 200.0)
+    p_wobble: float = 0.25
+    flyback: Range = (0.0, 0.1)
+    flyback_length: Range = (0.02, 0.1)
+    p_flyback: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {
+                "pixel_size_nm": (0.002, 0.1),
+                "anisotropy": (0.0, 0.2),
+                "shear": (0.0, 0.15),
+                "bend_nm": (0.0, 5.0),
+                "jitter_pm": (0.0, 200.0),
+                "jitter_correlation": (0.0, 0.99),
+                "wobble_pm": (0.0, 300.0),
+                "wobble_rows": (2.0, 1e5),
+                "p_wobble": (0.0, 1.0),
+                "flyback": (0.0, 0.3),
+                "flyback_length": (0.005, 0.5),
+                "p_flyback": (0.0, 1.0),
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig(StageConfig):
+    """Dose and detector.
+
+    Parameters
+    ----------
+    counts : tuple of float
+        Detected counts under the core of a full TM column, log-uniform.
+    p_usual : float
+        Probability that the counts are drawn from `usual_counts` instead.
+    usual_counts : tuple of float
+        The middle of the distribution, log-uniform.
+    excess_noise : tuple of float
+        Variance of the detected signal over Poisson variance (arXiv 2009.02265).
+    read_noise : tuple of float
+        Read noise, relative to the TM peak.
+    offset : tuple of float
+        Detector offset, relative to the TM peak.
+    gain : tuple of float
+        Image units per count, log-uniform.
+    formats : tuple of str
+        Pixel formats to choose from; floats stay in counts times gain.
+    p_clipped : float
+        Probability that an integer image is clipped.
+    clipped : tuple of float
+        Part of the pixels that clip.
+    p_gamma : float
+        Probability of a gamma (exported pictures).
+    gamma : tuple of float
+        Its exponent.
+    p_afterglow : float
+        Probability of afterglow along the fast axis.
+    afterglow_px : tuple of float
+        Its decay length, pixels.
+    frames : tuple of int
+        Frames averaged (the counts are those of the sum).
+    registration_pm : tuple of float
+        Residual misregistration of averaged frames, pm: widens the columns.
+    p_frames : float
+        Probability that the image is an average.
+    """
+
+    counts: Range = (30.0, 1e5)
+    p_usual: float = 0.6
+    usual_counts: Range = (100.0, 1e4)
+    excess_noise: Range = (1.0, 1.6)
+    read_noise: Range = (0.0, 0.03)
+    offset: Range = (0.0, 0.5)
+    gain: Range = (0.1, 100.0)
+    formats: tuple[Literal["float32", "uint16", "uint8"], ...] = ("float32", "uint16", "uint8")
+    p_clipped: float = 0.1
+    clipped: Range = (0.0, 0.005)
+    p_gamma: float = 0.12
+    gamma: Range = (0.5, 1.6)
+    p_afterglow: float = 0.12
+    afterglow_px: Range = (0.2, 2.0)
+    frames: tuple[int, int] = (2, 40)
+    registration_pm: Range = (0.0, 25.0)
+    p_frames: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {
+                "counts": (1.0, 1e8),
+                "p_usual": (0.0, 1.0),
+                "usual_counts": (1.0, 1e8),
+                "excess_noise": (1.0, 10.0),
+                "read_noise": (0.0, 1.0),
+                "offset": (-1.0, 50.0),
+                "gain": (1e-6, 1e6),
+                "p_clipped": (0.0, 1.0),
+                "clipped": (0.0, 0.2),
+                "p_gamma": (0.0, 1.0),
+                "gamma": (0.2, 5.0),
+                "p_afterglow": (0.0, 1.0),
+                "afterglow_px": (0.01, 20.0),
+                "frames": (1.0, 10000.0),
+                "registration_pm": (0.0, 200.0),
+                "p_frames": (0.0, 1.0),
+            },
+        )
+        if not self.formats:
+            raise ConfigError("DetectorConfig.formats is empty; give at least one of float32, uint16, uint8")
