@@ -2,27 +2,26 @@
 
 import torch
 
-from atomseg.localize.model import LEVEL, Fit, derivatives, gaussian
+from atomseg.localize.model import LEVEL, N_PARAMETERS, Fit, derivatives, gaussian
 from atomseg.localize.solve import Normal, Problem, between, neighbour_pairs
-from atomseg.localize.windows import CUBIC, LINEAR, Grid, anchors, disc, shift_matrix
+from atomseg.localize.windows import CUBIC, LINEAR, QUADRATIC, Grid, anchors, disc, shift_matrix
 
 # Beyond this many typical standard deviations two Gaussians share less than exp(-d²/4) = 0.6 % of their information.
 OVERLAP_UNITS = 4.5
-# Neighbours are marginalized one at a time; together they can not take more than this share of a column's information.
-LARGEST_SHARE = 0.9
 
 
 def covariances(problem: Problem, fit: Fit, normal: Normal) -> torch.Tensor:
-    """Covariance of each column's parameters, neighbours marginalized.
+    """Covariance of each column's parameters, what overlapping neighbours add included.
 
-    The information that column i keeps when its neighbours j are free too is H_i - sum_j F_ij C_j F_ij^T: H_i its own
-    curvature (data and prior), F_ij = sum over its window of J_i^T W J_j, C_j the covariance of j on its own. That is the
-    Schur complement of the joint Fisher matrix to first order in the overlap.
+    The joint fit ends where every column's gradient is zero: H_i d_i + sum_j F_ij d_j = n_i, with H_i a column's
+    curvature (data and prior), F_ij the products of its derivatives with those of Gaussian j over its window, n_i its
+    noise. For a pair the errors d = K^-1 n have the covariance K^-1 S K^-T, S the covariance of n: H on the diagonal, and beside it
+    the products over the pixels that both windows have. Pairs are added up, which is the first order in the overlap.
 
     Parameters
     ----------
     problem : Problem
-        Image, windows, noise.
+        Image, windows, weights.
     fit : Fit
         The end of the joint fit.
     normal : Normal
@@ -36,42 +35,70 @@ def covariances(problem: Problem, fit: Fit, normal: Normal) -> torch.Tensor:
     own = normal.curvature.double()
     scale = torch.diagonal(own, dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
     own = own * scale[:, :, None] * scale[:, None, :]
-    own = own + 1e-9 * torch.eye(own.shape[1], dtype=own.dtype, device=own.device)
+    own = own + 1e-9 * torch.eye(N_PARAMETERS, dtype=own.dtype, device=own.device)
     alone = torch.linalg.inv(own)
-    lost = _shared_information(problem, fit, alone, scale)
-    factor = torch.linalg.cholesky(own)
-    relative = torch.linalg.solve_triangular(factor, lost, upper=False)
-    relative = torch.linalg.solve_triangular(factor, relative.transpose(1, 2), upper=False)
-    share = torch.linalg.eigvalsh(0.5 * (relative + relative.transpose(1, 2)))[:, -1]
-    lost = lost * (LARGEST_SHARE / share.clamp_min(1e-12)).clamp_max(1.0)[:, None, None]
-    return torch.linalg.inv(own - lost) * scale[:, :, None] * scale[:, None, :]
+    added = _from_pairs(problem, fit, own, alone, scale)
+    least, extra = torch.diagonal(alone, dim1=1, dim2=2), torch.diagonal(added, dim1=1, dim2=2)
+    # A neighbour adds errors, it takes none away.
+    added = added + torch.diag_embed((-extra).clamp_min(0.0).minimum(least))
+    return (alone + added) * scale[:, :, None] * scale[:, None, :]
 
 
-def _shared_information(problem: Problem, fit: Fit, alone: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """(N, 9, 9) information that overlapping neighbours take, in parameters scaled by `scale`."""
-    lost = torch.zeros_like(alone)
-    pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_UNITS * fit.unit_nm)
+def _from_pairs(
+    problem: Problem, fit: Fit, own: torch.Tensor, alone: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """(N, 9, 9) what each column's neighbours add to its covariance, in parameters scaled by `scale`."""
+    added = torch.zeros_like(alone)
+    both, _ = neighbour_pairs(fit.yx_nm, OVERLAP_UNITS * fit.unit_nm)
+    pairs = both[both[:, 0] < both[:, 1]]
     if not len(pairs):
-        return lost
-    grid = disc(problem.canvas, float(problem.radius_nm[pairs[:, 0]].max()), fit.unit_nm)
+        return added
+    grid = disc(problem.canvas, float(problem.radius_nm[pairs].max()), fit.unit_nm)
+    first, second = slice(0, N_PARAMETERS), slice(N_PARAMETERS, 2 * N_PARAMETERS)
     for some in pairs.split(grid.chunk):
         i, j = some[:, 0], some[:, 1]
-        cross = _cross_information(problem, fit, i, j, grid)
-        scaled = cross.double() * scale[i][:, :, None] * scale[j][:, None, :LEVEL]
-        lost.index_add_(0, i, scaled @ alone[j][:, :LEVEL, :LEVEL] @ scaled.transpose(1, 2))
-    return lost
+        units = scale[i][:, :, None] * scale[j][:, None, :]
+        forward, shared = _cross_information(problem, fit, i, j, grid)
+        backward, _ = _cross_information(problem, fit, j, i, grid)
+        noise = torch.zeros(len(some), 2 * N_PARAMETERS, 2 * N_PARAMETERS, dtype=own.dtype, device=own.device)
+        noise[:, first, first], noise[:, second, second] = own[i], own[j]
+        system = noise.clone()
+        noise[:, first, second] = shared.double() * units
+        noise[:, second, first] = noise[:, first, second].transpose(1, 2)
+        # Only the Gaussians of a neighbour are taken out of a window, its background is not: columns 0 to LEVEL.
+        system[:, first, second] = forward.double() * units
+        system[:, second, first] = backward.double() * units.transpose(1, 2)
+        inverse = torch.linalg.inv(system)
+        joint = inverse @ noise @ inverse.transpose(1, 2)
+        added.index_add_(0, i, joint[:, first, first] - alone[i])
+        added.index_add_(0, j, joint[:, second, second] - alone[j])
+    return added
 
 
-def _cross_information(problem: Problem, fit: Fit, i: torch.Tensor, j: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """(n, 9, 6) sum over the windows of `i` of the derivatives of `i` times those of the Gaussians `j`."""
-    first, second = fit.take(i), fit.take(j)
-    base, shift = anchors(problem.canvas, first.yx_nm, fit.unit_nm)
+def _cross_information(
+    problem: Problem, fit: Fit, i: torch.Tensor, j: torch.Tensor, grid: Grid
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted products of the derivatives of columns `i` and `j`, (n, 9, 9) each.
+
+    The first is summed over the windows of `i`, with zeros for the backgrounds of `j`; the second over the pixels that
+    the windows of both have.
+    """
+    one, other = fit.take(i), fit.take(j)
+    base, shift = anchors(problem.canvas, one.yx_nm, fit.unit_nm)
     about = shift_matrix(shift)
-    about_second = shift_matrix(shift + ((first.yx_nm - second.yx_nm) / fit.unit_nm).float())
+    about_other = shift_matrix(shift + ((one.yx_nm - other.yx_nm) / fit.unit_nm).float())
     weight = problem.weight[base + grid.flat]
     weight = weight * (grid.radius2 <= (problem.radius_nm[i, None] / fit.unit_nm).float() ** 2)
-    other = weight * gaussian(second, about_second, grid)
-    by_second = derivatives(second, about_second)
-    light = between(derivatives(first, about), (other * gaussian(first, about, grid)) @ grid.monomials, by_second)
-    level = between(about[:, :LINEAR, :LINEAR], other @ grid.monomials[:, :CUBIC], by_second)
-    return torch.cat([light, level], dim=1)
+    distance2 = (about_other[:, 3] + about_other[:, 5]) @ grid.monomials[:, :QUADRATIC].T
+    common = weight * (distance2 <= (problem.radius_nm[j, None] / fit.unit_nm).float() ** 2)
+    g, h = gaussian(one, about, grid), gaussian(other, about_other, grid)
+    by_one, by_other = derivatives(one, about), derivatives(other, about_other)
+    flat_one, flat_other = about[:, :LINEAR, :LINEAR], about_other[:, :LINEAR, :LINEAR]
+    powers = grid.monomials
+    result = torch.zeros(2, len(one), N_PARAMETERS, N_PARAMETERS, device=weight.device)
+    for matrix, w in zip(result, (weight, common), strict=True):
+        matrix[:, :LEVEL, :LEVEL] = between(by_one, (w * g * h) @ powers, by_other)
+        matrix[:, LEVEL:, :LEVEL] = between(flat_one, (w * h) @ powers[:, :CUBIC], by_other)
+    result[1][:, :LEVEL, LEVEL:] = between(by_one, (common * g) @ powers[:, :CUBIC], flat_other)
+    result[1][:, LEVEL:, LEVEL:] = between(flat_one, common @ powers[:, :QUADRATIC], flat_other)
+    return result[0], result[1]

@@ -18,9 +18,9 @@ NARROWEST_NM, WIDEST_NM = 0.025, 0.14
 # The sample: patches of neighbouring columns, of which the inner ones, whose neighbours are all in the patch, are used.
 N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
 # Scatter of the shape (relative precision) and of background slopes (typical amplitudes per standard deviation) below
-# which a pull would be tighter than real columns are alike: 2.5 % in width, and the slope at the edge of a crystal
-# whose probe has 30 % of its weight in a tail of 0.25 nm.
-LEAST_SHAPE_SD, LEAST_SLOPE = 0.05, 0.004
+# which a pull would be tighter than real columns are alike: 2.5 % in width, and 2 % of the amplitude per nm of
+# background, which displaces a column by 0.2 pm.
+LEAST_SHAPE_SD, LEAST_SLOPE = 0.05, 0.001
 BROAD_SHAPE_SD, BROAD_SLOPE = 0.5, 0.05
 
 
@@ -29,8 +29,9 @@ def window_radius_nm(
 ) -> np.ndarray:
     """(N,) radius of each column's window, nm.
 
-    1.3 FWHM holds 99 % of the light. A window that reaches into a neighbour's core inherits the neighbour's misfit, so it
-    ends at 0.62 of the way there, but never below 0.95 FWHM (background and amplitude would trade places) or 2.3 pixels.
+    1.3 FWHM holds 99 % of the light. A window that reaches into a neighbour's core inherits the neighbour's misfit, so
+    it ends at 0.62 of the way there, but never below 0.95 FWHM (background and amplitude would trade places) or 2.3
+    pixels.
     """
     fwhm = FWHM_PER_SIGMA * unit_nm
     nearest = np.full(len(seeds_nm), np.inf)
@@ -49,7 +50,7 @@ def start(seeds_nm: torch.Tensor, unit_nm: float, prior: Prior) -> Fit:
 
 
 def problem(
-    canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, noise: Noise, prior: Prior, window_fwhm: float
+    canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, *, noise: Noise, prior: Prior, window_fwhm: float
 ) -> Problem:
     """Problem with windows for these seeds and the settings of a quick fit."""
     radius = window_radius_nm(seeds_nm.cpu().numpy(), unit_nm, canvas.step_nm, window_fwhm)
@@ -85,7 +86,7 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[f
     contrast = float(torch.quantile(canvas.image.reshape(-1)[:: max(1, canvas.image.numel() // 100_000)], 0.99))
     prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast)
     for _ in range(3):
-        task = problem(canvas, sample, unit, noise, prior, window_fwhm)
+        task = problem(canvas, sample, unit, noise=noise, prior=prior, window_fwhm=window_fwhm)
         solved = solve(task, start(sample, unit, prior))
         bright = _bright(solved.fit, torch.from_numpy(inner).to(sample.device) & ~solved.failed)
         noise = _noise(task, solved.fit, bright, noise)
@@ -151,7 +152,9 @@ def _scatter(task: Problem, fit: Fit, rows: torch.Tensor, noise: Noise) -> Prior
     values = torch.cat([torch.zeros(len(rows), 2, device=fit.shape.device), fit.shape[rows]], dim=1).double()
     middle = values.median(dim=0).values
     seen = (1.4826 * (values - middle).abs().median(dim=0).values) ** 2
-    beyond = (seen - variance.median(dim=0).values).clamp_min(0.0)
+    # A scatter from n columns is known to 1.17 sqrt(2 / n); within twice that it is noise and nothing else.
+    chance = 1.0 + 2.0 * 1.17 * (2.0 / len(rows)) ** 0.5
+    beyond = (seen - chance * variance.median(dim=0).values).clamp_min(0.0)
     shape_sd = max(float(beyond[[P_YY, P_XX, P_YX]].mean()) ** 0.5, LEAST_SHAPE_SD)
     slope_sd = max(float(beyond[[SLOPE_Y, SLOPE_X]].mean()) ** 0.5, LEAST_SLOPE * amplitude)
     shape = (float(middle[P_YY]), float(middle[P_XX]), float(middle[P_YX]))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 
 from atomseg.localize.windows import Canvas
 
@@ -43,17 +44,11 @@ def inverse_variance(canvas: Canvas, noise: Noise, smooth_nm: float) -> torch.Te
     smooth_nm : float
         Standard deviation of the smoothing, nm.
     """
-    level, weight = canvas.image[None, None] * canvas.valid, canvas.valid[None, None]
-    for axis, step in enumerate(canvas.step_nm):
-        sigma = max(smooth_nm / step, 0.5)
-        reach = max(1, round(3.0 * sigma))
-        x = torch.arange(-reach, reach + 1, dtype=torch.float32, device=canvas.image.device)
-        kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-        kernel = (kernel / kernel.sum()).reshape((1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
-        padding = (reach, 0) if axis == 0 else (0, reach)
-        level = torch.nn.functional.conv2d(level, kernel, padding=padding)
-        weight = torch.nn.functional.conv2d(weight, kernel, padding=padding)
-    smooth = (level / weight.clamp_min(1e-6))[0, 0]
+    sigma = [max(smooth_nm / step, 0.5) for step in canvas.step_nm]
+    valid = canvas.valid.cpu().numpy()
+    level = gaussian_filter(canvas.image.cpu().numpy() * valid, sigma, mode="constant", truncate=3.0)
+    share = gaussian_filter(valid, sigma, mode="constant", truncate=3.0)
+    smooth = torch.from_numpy(level / np.maximum(share, 1e-6)).to(canvas.image.device)
     return (canvas.valid / noise.variance(smooth)).reshape(-1)
 
 

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from atomseg.types import Prediction
 
-# Peaks are looked for in a disc of this radius: half the smallest distance of two columns that the network can separate.
+# Peaks are looked for in a disc of this radius: half the smallest distance of two columns that a network separates.
 PEAK_RADIUS_NM = 0.05
 
 

@@ -41,8 +41,11 @@ NARROWEST, WIDEST = 0.5, 2.0
 DAMPING = 0.01
 # Longest step of a position, in typical standard deviations, and of a precision.
 LONGEST_STEP = 0.35
+# Degrees of freedom of the scatter of background slopes.
+STUDENT = 3.0
 # Rounds in which only amplitude and background move: the start knows neither.
 LINEAR_ROUNDS = 2
+FREE_SLOPE = 20.0
 
 
 @dataclass(frozen=True)
@@ -171,17 +174,20 @@ def between(left: torch.Tensor, sums: torch.Tensor, right: torch.Tensor) -> torc
 
 
 def add_prior(normal: Normal, fit: Fit, prior: Prior) -> Normal:
-    """Normal equations with the pull towards typical shape and flat background."""
+    """Normal equations with the pull towards typical shape and flat background.
+
+    Slopes are pulled as if drawn from Student's t with three degrees of freedom: most columns stand on flat ground and
+    gain from knowing it, those at the edge of a film or of the crystal do not and keep the slope that they see.
+    """
     curvature, gradient = normal.curvature.clone(), normal.gradient.clone()
-    for index, mean, sd in (
-        (P_YY, prior.shape[0], prior.shape_sd),
-        (P_XX, prior.shape[1], prior.shape_sd),
-        (P_YX, prior.shape[2], prior.shape_sd),
-        (SLOPE_Y, 0.0, prior.slope_sd),
-        (SLOPE_X, 0.0, prior.slope_sd),
-    ):
-        curvature[:, index, index] += sd**-2
-        gradient[:, index] += (mean - fit.shape[:, index - 2]) * sd**-2
+    for index, mean in zip((P_YY, P_XX, P_YX), prior.shape, strict=True):
+        curvature[:, index, index] += prior.shape_sd**-2
+        gradient[:, index] += (mean - fit.get(index)) * prior.shape_sd**-2
+    steep2 = (fit.get(SLOPE_Y) ** 2 + fit.get(SLOPE_X) ** 2) / prior.slope_sd**2
+    pull = prior.slope_sd**-2 * (STUDENT + 2.0) / (STUDENT + steep2)
+    for index in (SLOPE_Y, SLOPE_X):
+        curvature[:, index, index] += pull
+        gradient[:, index] -= fit.get(index) * pull
     return replace(normal, curvature=curvature, gradient=gradient)
 
 
@@ -245,8 +251,8 @@ def relaxation(n: int, pairs: torch.Tensor, distance_nm: torch.Tensor, unit_nm: 
 def solve(problem: Problem, fit: Fit) -> Solved:
     """Joint fit of all columns.
 
-    Every round each column that is not yet at rest takes one damped Gauss-Newton step on the image minus the present models
-    of all others. What stands still under these steps is a minimum of every column's squares at once.
+    Every round each column that is not yet at rest takes one damped Gauss-Newton step on the image minus the present
+    models of all others. What stands still under these steps is a minimum of every column's squares at once.
 
     Parameters
     ----------
@@ -268,7 +274,9 @@ def solve(problem: Problem, fit: Fit) -> Solved:
         rows = restless.nonzero()[:, 0]
         linear = rounds <= LINEAR_ROUNDS
         free = _free(failed[rows], linear=linear)
-        normal = add_prior(normal_equations(problem, fit, total, rows), fit.take(rows), problem.prior)
+        # The first rounds see slopes freely, so that a steep one is found before it is pulled.
+        prior = replace(problem.prior, slope_sd=FREE_SLOPE * problem.prior.slope_sd) if linear else problem.prior
+        normal = add_prior(normal_equations(problem, fit, total, rows), fit.take(rows), prior)
         step = newton_step(normal, free) * share[rows]
         # A column that turns back overshot: half the step next time.
         turned = (step[:, :AMPLITUDE] * last[rows]).sum(1) < 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from scipy.spatial import cKDTree
 
 from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.errors import covariances
@@ -48,7 +49,7 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     Returns
     -------
     Columns
-        Sorted by row, then column. Columns that the fit could not improve are flagged and stay where the network saw them.
+        Sorted by row, then column. Columns that the fit could not improve are flagged and stay at the network's place.
     """
     peaks = find_peaks(prediction, config.merge_nm)
     found = fit_columns(
@@ -102,8 +103,8 @@ def fit_columns(
     Returns
     -------
     Columns
-        With `amplitude_err` beside the localization fields, in the order of the starting positions; of several that end on
-        the same spot only the most probable is kept.
+        With `amplitude_err` beside the localization fields, in the order of the starting positions; of several that end
+        on the same spot only the most probable is kept.
     """
     step = (float(pixel_size_nm[0]), float(pixel_size_nm[1]))
     seeds = np.asarray(yx_px, dtype=np.float64).reshape(-1, 2)
@@ -132,7 +133,7 @@ def fit_columns(
         problem = replace(problem, seeds_nm=seeds_nm[rows], radius_nm=problem.radius_nm[rows])
         solved = solve(problem, solved.fit.take(rows))
         chance, sigma = chance[alone], sigma[alone]
-    return _columns(problem, solved, chance, sigma, offset, scale)
+    return _columns(problem, solved, probability=chance, seed_sigma_nm=sigma, offset=offset, scale=scale)
 
 
 def _canvas(
@@ -155,7 +156,13 @@ def _canvas(
 
 
 def _columns(
-    problem: Problem, solved: Solved, probability: np.ndarray, seed_sigma_nm: np.ndarray, offset: float, scale: float
+    problem: Problem,
+    solved: Solved,
+    *,
+    probability: np.ndarray,
+    seed_sigma_nm: np.ndarray,
+    offset: float,
+    scale: float,
 ) -> Columns:
     """The table of a finished fit."""
     fit = solved.fit
@@ -206,7 +213,7 @@ def _axes(shape: np.ndarray, unit_nm: float) -> tuple[np.ndarray, np.ndarray, np
     mean, spread = 0.5 * (a + c), np.hypot(0.5 * (a - c), b)
     major = FWHM_PER_SIGMA * unit_nm / np.sqrt(mean - spread)
     minor = FWHM_PER_SIGMA * unit_nm / np.sqrt(mean + spread)
-    # The covariance is [[c, -b], [-b, a]] / det in (y, x); its major axis from x: tan(2 theta) = 2 cov_yx / (cov_xx - cov_yy).
+    # The covariance is [[c, -b], [-b, a]] / det in (y, x), and tan(2 theta) = 2 cov_yx / (cov_xx - cov_yy).
     theta = 0.5 * np.degrees(np.arctan2(-2.0 * b, a - c))
     return major, minor, np.mod(theta, 180.0)
 
@@ -244,7 +251,5 @@ def _spoiled(canvas: Canvas, fit: Fit, radius_nm: np.ndarray) -> np.ndarray:
     if not bad.any():
         return np.zeros(len(fit), dtype=bool)
     points = np.argwhere(bad) * np.asarray(canvas.step_nm)
-    from scipy.spatial import cKDTree
-
     nearest = cKDTree(points).query(fit.yx_nm.cpu().numpy())[0]
     return nearest <= radius_nm
