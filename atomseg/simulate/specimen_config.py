@@ -36,7 +36,7 @@ class LatticeConfig(StageConfig):
         n of Z^n, 1.5 to 2 (Nanoscale Res. Lett. 6:194).
     mixing_exponent : tuple of float
         Signal of an interlayer column goes with occupancy to this power: 1 is linear, above 1 the Ni of mixed columns
-        channels badly (multislice: 1.0 to 1.3 with usual source size).
+        channels badly (multislice: 0.85 to 1.3 with usual source sizes).
     """
 
     a_nm: Range = (0.2815, 0.2900)
@@ -47,7 +47,7 @@ class LatticeConfig(StageConfig):
     displacement_pm: Range = (0.0, 6.0)
     antisite: Range = (0.0, 0.2)
     exponent: Range = (1.5, 2.0)
-    mixing_exponent: Range = (0.95, 1.3)
+    mixing_exponent: Range = (0.85, 1.3)
 
     def __post_init__(self) -> None:
         check_ranges(
