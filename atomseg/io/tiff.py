@@ -99,7 +99,7 @@ def _resolve_colours(
         return data, letters, ()
     table = np.asarray(page.colormap, dtype=np.uint16)
     if np.ptp(table.astype(np.int64), axis=0).max() <= 0.02 * 65535:
-        # Palettes hold 8-bit greys times 257. A straight ramp keeps the indices, others (inverted, gamma) are looked up.
+        # Palettes hold 8-bit greys times 257; a straight ramp keeps the indices, others (inverted, gamma) do not.
         ramp = np.arange(table.shape[1]) * (65535 / (table.shape[1] - 1))
         straight = bool(np.abs(table[0] - ramp).max() <= 0.01 * 65535)
         return (data, letters, ()) if straight else ((table[0] >> 8).astype(np.uint8)[data], letters, ())
