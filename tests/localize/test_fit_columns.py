@@ -95,7 +95,7 @@ def test_overlapping_dumbbells_have_no_bias_and_honest_errors():
     pixel, sigma = (0.015, 0.015), 0.055
     shape = (300, 300)
     first = lattice(shape, pixel, (0.55, 0.55), rng, margin=14)
-    yx = np.concatenate([first, first + [0.0, 0.136 / 0.015]])
+    yx = np.concatenate([first, first + np.array([0.0, 0.136 / 0.015])])
     yx = yx[yx[:, 1] < 286]
     errors, sigmas = [], []
     for _ in range(4):
@@ -107,7 +107,7 @@ def test_overlapping_dumbbells_have_no_bias_and_honest_errors():
         sigmas.append(table[["sigma_y_pm", "sigma_x_pm"]].to_numpy())
     error, claimed = np.concatenate(errors), np.concatenate(sigmas)
     spread = np.sqrt((error**2).mean(0))
-    # These columns are all alike, so their shapes scatter less than the fit takes them to (5 %): errors are claimed large.
+    # These columns are all alike; the fit takes shapes to scatter by 5 % at least, and claims errors too large by that.
     assert np.sqrt((claimed**2).mean(0)) == pytest.approx(spread, rel=0.25)
     inside = (((error / claimed) ** 2).sum(1) < 4.605).mean()
     assert 0.85 < inside < 0.96
@@ -121,7 +121,7 @@ def test_nothing_there_is_said_and_stays_at_its_seed():
     pixel = (0.02, 0.02)
     yx = lattice((200, 200), pixel, (0.4, 0.4), rng, margin=12)
     image = rng.poisson(20 + paint((200, 200), yx, 30.0, 0.05, pixel)).astype(np.float32)
-    empty = yx[:6] + [10.0, 0.0]
+    empty = yx[:6] + np.array([10.0, 0.0])
     table = fit_columns(image, np.concatenate([yx, empty]), pixel, LocalizeConfig(), seed_sigma_nm=0.04).table
     said = table["flags"].to_numpy()[-6:] & int(ColumnFlag.LOW_SNR | ColumnFlag.FIT_FAILED)
     assert (said != 0).all()
