@@ -30,7 +30,7 @@ def heavy_imports(statement: str, python_path: Path) -> set[str]:
     """Heavy packages that a fresh interpreter has loaded after a statement."""
     code = f"{statement}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=python_path, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=python_path, timeout=120
     )
     return set(done.stdout.split())
 

@@ -14,7 +14,7 @@ from atomseg import __version__
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
     """Output of a command that has to succeed."""
     words = [*map(str, command)]
-    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
