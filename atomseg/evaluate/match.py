@@ -13,8 +13,8 @@ def match_columns(found: Columns, true: Columns, radius_nm: float) -> np.ndarray
     """One-to-one pairs of found and true columns within a radius.
 
     As many pairs as possible; among these as many required true columns as possible (column `required` of the truth,
-    all where it has none); among these the least sum of squared distances. Columns that compete for each other are assigned
-    together, exactly.
+    all where it has none); among these the least sum of squared distances. Columns that compete for each other are
+    assigned together, exactly.
 
     Parameters
     ----------
