@@ -8,6 +8,21 @@ import typer
 
 from atomseg.cli.errors import EXIT_FAILED, UsageProblem, one_line_errors
 
+# What the table shows; --json has everything.
+_HEADLINES = {
+    "n_required": "columns",
+    "f1_50pm": "F1@50pm",
+    "rmse_pm": "rmse_pm",
+    "coverage90": "cover90",
+    "mean_iou": "mean_iou",
+    "abstention": "abstain",
+    "thickness_true_nm": "true_nm",
+    "thickness_nm": "found_nm",
+    "thickness_inside": "inside",
+    "class_right": "class",
+    "censoring_right": "censoring",
+}
+
 
 @one_line_errors
 def evaluate_command(
@@ -78,20 +93,16 @@ def plain_numbers(evaluation: Any) -> dict[str, Any]:
 
 
 def as_table(told: dict[str, dict[str, Any]]) -> str:
-    """Scenes as rows, single numbers as columns."""
-    rows = {
-        name: {key: value for key, value in numbers.items() if not isinstance(value, (dict, list))}
-        for name, numbers in told.items()
-    }
-    keys = list(dict.fromkeys(key for row in rows.values() for key in row))
-    lines = [["scene", *keys]] + [[name, *(_cell(row.get(key)) for key in keys)] for name, row in rows.items()]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(keys) + 1)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    """Scenes as rows and the headline numbers as columns; a dash where there is nothing to compare."""
+    lines = [["scene", *_HEADLINES.values()]]
+    lines += [[name, *(_cell(numbers[key]) for key in _HEADLINES)] for name, numbers in told.items()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
