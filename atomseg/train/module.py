@@ -16,7 +16,7 @@ from atomseg.train.dataset import Example, stack
 from atomseg.train.losses import Batch, total_loss
 
 
-class ColumnTraining(lightning.LightningModule):
+class ColumnTraining(lightning.LightningModule):  # type: ignore[misc]
     """Trains a `UNet`; validates and releases the moving average of its weights.
 
     Parameters

@@ -18,7 +18,7 @@ import safetensors
 import torch
 from safetensors.torch import save as save_safetensors
 
-from atomseg import __version__
+from atomseg._version import __version__
 from atomseg.errors import ConfigError, ModelError, OutputError
 from atomseg.imaging import CANONICAL_PIXEL_NM
 from atomseg.networks import HEADS, ModelCard, TrainingRecord, UNet, build_record, golden_outputs, write_card
@@ -166,7 +166,7 @@ def _write(folder: Path, card: ModelCard, weights: bytes, network: UNet, golden:
             write_card(card, new / CARD_FILE)
             image = golden.image[0, :96, :96].contiguous().numpy()
             outputs = golden_outputs(network, image, torch.device("cpu"))
-            arrays = {"input": image, "tolerance": np.float64(_GOLDEN_TOLERANCE), **outputs}
+            arrays: dict[str, Any] = {"input": image, "tolerance": np.float64(_GOLDEN_TOLERANCE), **outputs}
             np.savez_compressed(new / GOLDEN_FILE, **arrays)
             (new / "README.md").write_text(describe(card, network), encoding="utf-8")
             if folder.exists():
@@ -183,6 +183,7 @@ def describe(card: ModelCard, network: UNet) -> str:
     low, high = (1e3 * size for size in card.valid_pixel_size_nm)
     accuracy = "\n".join(f"| {name} | {value:g} |" for name, value in card.accuracy.items())
     limits = "\n".join(f"- {limit}" for limit in card.limits)
+    minutes = training.seconds / 60
     commit = (
         f"commit `{training.commit}`, atomseg {training.version}, torch {training.packages['torch']}, {training.date}"
     )
@@ -195,15 +196,15 @@ Answers: {", ".join(HEADS)}. A heat map peak of {card.heatmap_threshold:g} or mo
 
 ## How it was made
 
-{training.steps} steps, {training.scenes} simulated scenes, seed {training.seed}; {minutes:.0f} minutes on {training.device};
-{commit}.
+{training.steps} steps, {training.scenes} simulated scenes, seed {training.seed}.
+{minutes:.0f} minutes on {training.device}; {commit}.
 All settings of the training and of the scenes are in `card.json`.
 
 ## Accuracy
 
-On simulated scenes that it was neither trained nor tuned on, from heat map and offsets alone (the fit of atomseg.localize
-makes positions better). Matches lie within 50 pm; columns that need not be found (too dim to be seen) are neither right
-nor wrong.
+On simulated scenes that it was neither trained nor tuned on, from heat map and offsets alone (the fit of
+atomseg.localize makes positions better). Matches lie within 50 pm; columns that need not be found (too dim to be seen)
+are neither right nor wrong.
 
 | quantity | value |
 |---|---|

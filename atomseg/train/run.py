@@ -24,7 +24,7 @@ from atomseg.train.pictures import picture_grid, save_grid
 from atomseg.train.scenes import TrainingScenes
 
 # May differ when a run is resumed: they change how long and how comfortably it runs, not what is learned at a step.
-_FREE_ON_RESUME = {
+_FREE_ON_RESUME: dict[str, Any] = {
     "steps": 1,
     "warmup_steps": 0,
     "decay_fraction": 0.5,
@@ -132,7 +132,7 @@ def choose_precision(config: TrainConfig) -> str:
     return "bf16-mixed" if "AMX" in capability or "BF16" in capability else "32-true"
 
 
-class _Data(lightning.LightningDataModule):
+class _Data(lightning.LightningDataModule):  # type: ignore[misc]
     """Training stream and validation batches."""
 
     def __init__(self, config: TrainConfig, source: SceneSource, examples: list[Example]) -> None:
@@ -175,7 +175,7 @@ class _Batches(Dataset[dict[str, Tensor]]):
         return self._batches[index]
 
 
-class _Pictures(Callback):
+class _Pictures(Callback):  # type: ignore[misc]
     """Saves a picture grid of the first validation scenes every so many steps."""
 
     def __init__(self, folder: Path, interval: int, examples: list[Example]) -> None:
@@ -196,7 +196,7 @@ class _Pictures(Callback):
                 logger.experiment.add_image("validation", grid, step)
 
 
-class _Clock(Callback):
+class _Clock(Callback):  # type: ignore[misc]
     """Counts the seconds of training over all interruptions, for the model card."""
 
     def __init__(self) -> None:

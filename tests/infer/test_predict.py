@@ -93,7 +93,7 @@ def test_shapes_ranges_and_the_record(model):
 @pytest.mark.parametrize(("gain", "offset"), [(40.0, 0.0), (1.0, 900.0)])
 def test_gain_scales_the_restored_image_and_nothing_else(model, gain, offset):
     one, other = infer(micrograph(), model), infer(micrograph(gain=gain, offset=offset), model)
-    # float32 intensities near 1000 with contrast of 40 are rounded to 3e-6 of it; the network multiplies that by some 100.
+    # float32 intensities near 1000 with contrast of 40 are rounded to 3e-6 of it; the network amplifies that 100 x.
     assert np.abs(one.heatmap - other.heatmap).max() < 2e-3
     assert np.abs(one.offset_px - other.offset_px).max() < 5e-3
     assert np.allclose(gain * one.restored, other.restored, atol=5e-3 * gain * one.restored.max())
