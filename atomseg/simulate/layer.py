@@ -68,22 +68,25 @@ def draw_layers(
     rng : numpy.random.Generator
         Randomness.
     """
-    layers = tuple(_draw_layer(config, view, row_pair_nm, rng) for _ in outline.faces)
+    mean = log_uniform(rng, config.thickness_nm)
+    layers = []
+    for _ in outline.faces:
+        layers.append(_draw_layer(config, view, mean, row_pair_nm, rng))
+        mean *= log_uniform(rng, config.second_face)
     if not any(layer.exists for layer in layers) or not chance(rng, config.p_patchy):
-        return layers, None
+        return tuple(layers), None
     size = uniform(rng, config.patch_nm)
     # Islands are longer along the layers than across them: interlayer cations spread along open layers.
     field = SmoothField(rng, view.extent_nm, (0.4 * size, 0.8 * size))
     threshold = float(ndtri(1.0 - uniform(rng, config.patch_fraction)))
-    return layers, Patches(field, threshold)
+    return tuple(layers), Patches(field, threshold)
 
 
-def _draw_layer(config: LayerConfig, view: View, row_pair_nm: float, rng: np.random.Generator) -> Layer:
+def _draw_layer(config: LayerConfig, view: View, mean: float, row_pair_nm: float, rng: np.random.Generator) -> Layer:
     n = len(rough_profile(rng, view, 0.0, 1.0))
     if not chance(rng, config.p_layer):
         mixed = uniform(rng, config.mixed_occupancy) if chance(rng, config.p_mixed) else 0.0
         return Layer(np.zeros(n), 0.0, 0.1, mixed, log_uniform(rng, config.mixed_decay_nm))
-    mean = log_uniform(rng, config.thickness_nm)
     correlation = uniform(rng, config.correlation_nm)
     if chance(rng, config.p_stepped):
         profile = stepped_profile(rng, view, row_pair_nm, 2 * correlation)

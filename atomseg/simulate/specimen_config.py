@@ -79,6 +79,8 @@ class SurfaceConfig(StageConfig):
         Angle of the surface normal to the direction across the layers, degrees.
     offset : tuple of float
         Where the surface lies along its normal, as a fraction of half the image: 0 in the centre, -0.6 mostly crystal.
+    crack_offset : tuple of float
+        Where the middle of a crack lies, as `offset`.
     crack_width_nm : tuple of float
         Opening of a crack, nm, log-uniform.
     roughness_nm : tuple of float
@@ -102,6 +104,7 @@ class SurfaceConfig(StageConfig):
     p_crack: float = 0.15
     facet_deg: Range = (0.0, 360.0)
     offset: Range = (-0.8, 0.5)
+    crack_offset: Range = (-0.4, 0.4)
     crack_width_nm: Range = (0.6, 6.0)
     roughness_nm: Range = (0.0, 0.5)
     correlation_nm: Range = (0.8, 6.0)
@@ -120,6 +123,7 @@ class SurfaceConfig(StageConfig):
                 "p_crack": (0.0, 1.0),
                 "facet_deg": (-360.0, 360.0),
                 "offset": (-1.5, 1.5),
+                "crack_offset": (-1.5, 1.5),
                 "crack_width_nm": (0.05, 100.0),
                 "roughness_nm": (0.0, 5.0),
                 "correlation_nm": (0.1, 100.0),
@@ -144,6 +148,8 @@ class LayerConfig(StageConfig):
         Probability that a surface has one.
     thickness_nm : tuple of float
         Mean depth of the layer, nm, log-uniform.
+    second_face : tuple of float
+        Mean depth below the second face of a crack relative to the first, log-uniform.
     occupancy : tuple of float
         Ni fraction of interlayer sites in the layer (1 is full rocksalt).
     front_width_nm : tuple of float
@@ -170,6 +176,7 @@ class LayerConfig(StageConfig):
 
     p_layer: float = 0.85
     thickness_nm: Range = (0.4, 40.0)
+    second_face: Range = (0.3, 3.0)
     occupancy: Range = (0.8, 1.0)
     front_width_nm: Range = (0.05, 1.0)
     roughness_nm: Range = (0.0, 1.5)
@@ -188,6 +195,7 @@ class LayerConfig(StageConfig):
             {
                 "p_layer": (0.0, 1.0),
                 "thickness_nm": (0.05, 200.0),
+                "second_face": (0.01, 100.0),
                 "occupancy": (0.0, 1.0),
                 "front_width_nm": (0.0, 10.0),
                 "roughness_nm": (0.0, 10.0),

@@ -121,7 +121,7 @@ def draw_outline(config: SurfaceConfig, view: View, across_deg: float, rng: np.r
         )
     else:
         opening = log_uniform(rng, config.crack_width_nm)
-        centre = uniform(rng, (-0.4, 0.4)) * reach
+        centre = uniform(rng, config.crack_offset) * reach
         back = (-normal[0], -normal[1])
         faces = (
             Face(normal, centre + opening / 2, _height(config, view, rng), folded),
