@@ -1,13 +1,15 @@
 """The documentation names what the code writes, and its links lead somewhere."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from atomseg._version import __version__
 from atomseg.batch.table import SUMMARY_FIELDS
-from atomseg.types import ColumnFlag, Phase
+from atomseg.types import ColumnFlag, Phase, ThicknessSummary
 from atomseg.types.columns import LOCALIZATION_FIELDS
 from atomseg.types.phases import PHASE_FIELDS
 from atomseg.types.reconstruction import FAULT_FIELDS, PROFILE_FIELDS
@@ -39,9 +41,10 @@ def section(text: str, title: str) -> str:
         ("thickness.csv", PROFILE_FIELDS),
         ("faults.csv", FAULT_FIELDS),
         ("summary.csv", SUMMARY_FIELDS),
+        ("summary.json", [f.name.replace("thickness_class", "class") for f in fields(ThicknessSummary)]),
     ],
 )
-def test_every_column_of_every_table_is_explained(outputs: str, title: str, names: tuple[str, ...]) -> None:
+def test_every_column_of_every_table_is_explained(outputs: str, title: str, names: Sequence[str]) -> None:
     text = section(outputs, title)
     assert not [name for name in names if f"`{name}`" not in text]
 
