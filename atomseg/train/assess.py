@@ -13,6 +13,8 @@ from atomseg.train.metrics import Counts, count_matches, find_peaks
 
 # Heat map values among which the detection threshold is chosen.
 THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(11))
+# A surface is found where columns end: invented ones in vacuum or in an amorphous cover move it.
+MOST_FALSE_PER_100NM2 = 1.0
 # Lower ends of the tiers of matched-filter signal-to-noise ratio in which recall is stated.
 SNR_TIERS = (5.0, 7.0, 10.0, 20.0)
 # Columns below this ratio are not in the image: a peak there is an invention.
@@ -23,6 +25,9 @@ def choose_threshold(
     network: UNet, examples: list[Example], device: torch.device | str = "cpu"
 ) -> tuple[float, dict[str, float]]:
     """Threshold of `THRESHOLDS` with the best F1 over examples, and all rates there.
+
+    Only thresholds that invent no more than `MOST_FALSE_PER_100NM2` columns outside crystal are considered, where there
+    are any.
 
     Parameters
     ----------
@@ -38,7 +43,8 @@ def choose_threshold(
         for threshold in THRESHOLDS:
             totals[threshold] += count_example(example, peaks[peaks[:, 2] >= threshold, :2])
     rates = {threshold: counts.rates() for threshold, counts in totals.items()}
-    best = max(rates, key=lambda threshold: rates[threshold]["f1"])
+    clean = [t for t in THRESHOLDS if rates[t]["false_per_100nm2"] <= MOST_FALSE_PER_100NM2] or [max(THRESHOLDS)]
+    best = max(clean, key=lambda threshold: rates[threshold]["f1"])
     return best, rates[best]
 
 

@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from atomseg.networks import Outputs
+from atomseg.train import TrainConfig
+from atomseg.train.assess import choose_threshold
+from atomseg.train.dataset import make_example
 from atomseg.train.metrics import Counts, count_matches, find_peaks
 from atomseg.train.targets import draw_peaks, nearest_offsets
 
@@ -58,3 +62,27 @@ def test_counts_add_up():
     assert rates == pytest.approx(
         {"precision": 0.75, "recall": 0.75, "f1": 0.75, "rmse_pm": 10.0, "false_per_100nm2": 2.0}
     )
+
+
+def test_the_threshold_keeps_inventions_outside_crystal_rare(scene_source):
+    """A heat map with a column of 0.6 in vacuum: a lower threshold finds more columns but may not be chosen."""
+    config = TrainConfig(crop_px=64)
+    example = make_example(scene_source(np.random.default_rng(3)), config, np.random.default_rng(0))
+    logits = torch.logit((example.heatmap * 0.5).clamp(1e-4, 0.99))
+    rows, cols = np.nonzero(example.crystal[0].numpy() == 0)
+    logits[0, rows[len(rows) // 2], cols[len(rows) // 2]] = torch.logit(torch.tensor(0.6))
+    threshold, rates = choose_threshold(fixed_answer(logits, example.offset), [example])
+    assert threshold > 0.6
+    assert rates["false_per_100nm2"] == 0
+    assert rates["recall"] == 0  # all columns are at 0.5 here
+
+
+def fixed_answer(logits, offset):
+    """Stands for a network that gives these outputs for any image."""
+
+    class Fixed(torch.nn.Module):
+        def forward(self, image):
+            zeros = torch.zeros_like(logits)[None]
+            return Outputs(heatmap=logits[None], offset=offset[None], log_sigma=zeros, restored=zeros, crystal=zeros)
+
+    return Fixed()
