@@ -250,18 +250,18 @@ def test_demo_table_is_aligned(demo: ModuleType) -> None:
 def test_demo_reports_results_and_failures(
     demo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    samples = [tmp_path / "samples" / "thin" / "image.tif", tmp_path / "b.tif"]
+    samples = [tmp_path / "thin.tif", tmp_path / "b.tif"]
     output = tmp_path / "out"
-    (output / "thin" / "image").mkdir(parents=True)
-    (output / "thin" / "image" / "summary.json").write_text(json.dumps(SUMMARY))
-    lines = ["file,folder,status,reason", f"{samples[0]},thin/image,skipped,", f"{samples[1]},b,failed,cut short"]
+    (output / "thin").mkdir(parents=True)
+    (output / "thin" / "summary.json").write_text(json.dumps(SUMMARY))
+    lines = ["file,folder,status,reason", f"{samples[0]},thin,skipped,", f"{samples[1]},b,failed,cut short"]
     (output / "summary.csv").write_text("\n".join([*lines, f"{tmp_path / 'other.tif'},other,failed,not ours"]))
     demo.report(samples, output)
     printed = capsys.readouterr().out
     assert "\nthin: a sentence\n" in printed
     assert "\nb failed: cut short\n" in printed
     assert "not ours" not in printed
-    assert f"  {output / 'thin' / 'image' / 'overview.png'}\n" in printed
+    assert f"  {output / 'thin' / 'overview.png'}\n" in printed
 
 
 def test_checks_all_run_even_if_one_fails(
