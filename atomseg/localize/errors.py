@@ -16,8 +16,8 @@ def covariances(problem: Problem, fit: Fit, normal: Normal) -> torch.Tensor:
     The joint fit ends where every column's gradient is zero: H_i d_i + sum_j F_ij d_j = n_i, with H_i a column's
     curvature (data and prior), F_ij the products of its derivatives with those of Gaussian j over its window, n_i its
     noise. For a pair the errors d = K^-1 n have the covariance K^-1 S K^-T, S the covariance of n: H on the diagonal,
-    and beside it the products over the pixels that both windows have. Pairs are added up, which is the first order in the
-    overlap.
+    and beside it the products over the pixels that both windows have. Pairs are added up, which is the first order in
+    the overlap.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.errors import covariances
+from atomseg.localize.jitter import line_jitter
 from atomseg.localize.learn import FWHM_PER_SIGMA, WIDEST_NM, learn, start, window_radius_nm
 from atomseg.localize.model import P_XX, P_YX, P_YY, Fit, render
 from atomseg.localize.noise import inverse_variance
@@ -167,14 +168,17 @@ def _columns(
     """The table of a finished fit."""
     fit = solved.fit
     everything = torch.arange(len(fit), device=fit.yx_nm.device)
-    normal = normal_equations(problem, fit, render(problem.canvas, fit), everything)
+    total = render(problem.canvas, fit)
+    normal = normal_equations(problem, fit, total, everything)
     with_prior = add_prior(normal, fit, problem.prior)
+    jitter = line_jitter(problem, fit, total, with_prior, ~(solved.failed | solved.restless))
     covariance = covariances(problem, fit, with_prior)
     excess = _misfit(normal.chi2, normal.pixels)
     variance = (torch.diagonal(covariance, dim1=1, dim2=2) * excess[:, None]).cpu().numpy()
     failed = (solved.failed | solved.restless).cpu().numpy()
     yx_nm = np.where(solved.failed.cpu().numpy()[:, None], problem.seeds_nm.cpu().numpy(), fit.yx_nm.cpu().numpy())
-    sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(variance[:, :2]) * fit.unit_nm)
+    yx_nm = yx_nm + jitter.move_nm
+    sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(variance[:, :2] * fit.unit_nm**2 + jitter.variance_nm2))
     shape = fit.shape.double().cpu().numpy()
     major, minor, theta = _axes(shape, fit.unit_nm)
     amplitude_err = np.sqrt(variance[:, 2])
