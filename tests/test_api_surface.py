@@ -1,6 +1,6 @@
 """The public names and signatures; a change here is a change for users, and has to be made on purpose.
 
-After such a change ``python tests/test_api_surface.py`` writes the inventory again, and the changelog says what changed.
+After such a change ``python tests/test_api_surface.py`` writes the inventory again, and the changelog tells of it.
 """
 
 import dataclasses

@@ -97,7 +97,8 @@ def _run(jobs: "list[Job]", settings: "BatchSettings", workers: int) -> Counter[
 
 
 def _line(outcome: "Outcome") -> str:
-    name = Path(outcome.source).name
+    # Files of a folder often share a name; their result folders do not.
+    name = outcome.folder
     if outcome.status in {"failed", "refused"}:
         return f"{outcome.status}  {name}: {outcome.reason}"
     thickness = outcome.summary.get("thickness") or {}
@@ -106,4 +107,4 @@ def _line(outcome: "Outcome") -> str:
     if thickness.get("mean_nm") is not None:
         bound = "at least " if thickness["censored"] else ""
         parts.append(f"thickness {bound}{thickness['mean_nm']:.1f} nm ({thickness['class'] or 'class not decided'})")
-    return f"{outcome.status}  {name}: {', '.join(parts)} -> {outcome.folder}"
+    return f"{outcome.status}  {name}: {', '.join(parts)}"
