@@ -1,6 +1,6 @@
 """Dose and detector: expected counts to a recorded image, and the noise that a column stands in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import lfilter
@@ -102,11 +102,6 @@ def draw_detector(config: DetectorConfig, rng: np.random.Generator) -> Detector:
         frames=integer(rng, config.frames) if averaged else 1,
         registration_nm=1e-3 * uniform(rng, config.registration_pm) if averaged else 0.0,
     )
-
-
-def noiseless(detector: Detector) -> Detector:
-    """The same detector without clipping and quantization, for tests of the image formation."""
-    return replace(detector, pixel_format="float32", clipped=0.0, gamma=1.0, gain=1.0)
 
 
 def record(

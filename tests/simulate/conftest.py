@@ -46,7 +46,9 @@ def _plain_config(**parts):
         layer=LayerConfig(p_layer=0.0, p_patchy=0.0, p_mixed=0.0, p_stepped=0.0, roughness_nm=fixed(0.0)),
         faults=FaultConfig(p_bulk=0.0, p_layer=0.0),
         domains=DomainConfig(p_twin=0.0, p_variant=0.0, p_grain=0.0),
-        foil=FoilConfig(thickness_nm=fixed(12.0), wedge=fixed(0.0), edge_thickness_nm=fixed(12.0), variation=fixed(0.0)),
+        foil=FoilConfig(
+            thickness_nm=fixed(12.0), wedge=fixed(0.0), edge_thickness_nm=fixed(12.0), variation=fixed(0.0)
+        ),
         optics=OpticsConfig(
             core_sigma_pm=fixed(45.0),
             ellipticity=fixed(1.0),
@@ -79,13 +81,11 @@ def _plain_config(**parts):
             p_frames=0.0,
         ),
     )
-    for name, changes in parts.items():
-        value = replace(getattr(config, name), **changes) if isinstance(changes, dict) else changes
-        config = replace(config, **{name: value})
-    return config
+    values = {k: replace(getattr(config, k), **v) if isinstance(v, dict) else v for k, v in parts.items()}
+    return replace(config, **values)
 
 
 @pytest.fixture(scope="session")
 def plain_config():
-    """Function that makes a plain configuration; parts are changed by name: ``plain_config(layer={"p_layer": 1.0})``."""
+    """Function that makes a plain configuration; parts change by name: ``plain_config(layer={"p_layer": 1.0})``."""
     return _plain_config
