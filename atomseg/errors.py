@@ -42,5 +42,9 @@ class ModelError(AtomsegError):
     """A model folder is missing, incomplete, or does not match its card."""
 
 
+class UsageError(AtomsegError):
+    """What was asked for can not mean anything, e.g. two inputs with one result folder; nothing has run."""
+
+
 class OutputError(AtomsegError):
     """Results can not be written, or a result folder can not be read back."""

@@ -1,6 +1,6 @@
 """Many micrographs: which, where their results go, in how many processes, and what became of each."""
 
-from atomseg.batch.plan import Job, PlanError, plan_jobs, prepare_output
+from atomseg.batch.plan import Job, plan_jobs, prepare_output
 from atomseg.batch.run import run_jobs
 from atomseg.batch.table import SUMMARY_FIELDS, read_summary_table, write_cohort
 from atomseg.batch.work import BatchSettings, Outcome, map_job
@@ -10,7 +10,6 @@ __all__ = [
     "BatchSettings",
     "Job",
     "Outcome",
-    "PlanError",
     "map_job",
     "plan_jobs",
     "prepare_output",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atomseg.errors import AtomsegError
+from atomseg.errors import UsageError
 from atomseg.io import MICROGRAPH_SUFFIXES, is_result_folder
 
 # Formats that are folders on disk.
@@ -17,10 +17,6 @@ _FOLDER_SUFFIXES = frozenset({".zspy"})
 _TRUTH_MARK = "truth.json"
 # What a batch itself writes into the output folder.
 RESERVED_NAMES = frozenset({"summary.csv", "report.html"})
-
-
-class PlanError(AtomsegError):
-    """The inputs or the output folder can not be used together; nothing has run."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def plan_jobs(inputs: Sequence[str | Path], output: Path) -> list[Job]:
 
     Raises
     ------
-    PlanError
+    UsageError
         If a folder or pattern holds no micrograph, or two inputs would share a result folder.
     """
     found: dict[str, None] = {}
@@ -66,11 +62,11 @@ def plan_jobs(inputs: Sequence[str | Path], output: Path) -> list[Job]:
             anchors.append(anchor)
             found[source] = None
     if not found:
-        raise PlanError("no input; give files, folders or patterns")
+        raise UsageError("no input; give files, folders or patterns")
     try:
         base = Path(os.path.commonpath([str(anchor) for anchor in anchors]))
     except ValueError as exc:
-        raise PlanError("the inputs lie on different drives; map each drive with its own output folder") from exc
+        raise UsageError("the inputs lie on different drives; map each drive with its own output folder") from exc
     jobs = [Job(source, _result_folder(source, base)) for source in found]
     _refuse_shared(jobs)
     return jobs
@@ -81,17 +77,17 @@ def prepare_output(output: Path) -> None:
 
     Raises
     ------
-    PlanError
+    UsageError
         If it is a file, or can not be made or written.
     """
     if output.exists() and not output.is_dir():
-        raise PlanError(f"output {output} is a file; give a folder")
+        raise UsageError(f"output {output} is a file; give a folder")
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass
     except OSError as exc:
-        raise PlanError(f"output folder {output} can not be written: {exc.strerror or exc}") from exc
+        raise UsageError(f"output folder {output} can not be written: {exc.strerror or exc}") from exc
 
 
 def _expand(item: str, output: Path) -> Iterator[tuple[Path, str]]:
@@ -101,12 +97,12 @@ def _expand(item: str, output: Path) -> Iterator[tuple[Path, str]]:
     if path.is_dir() and path.suffix.lower() not in _FOLDER_SUFFIXES:
         files = sorted(_micrographs_below(path, output.resolve()))
         if not files:
-            raise PlanError(f"folder {item} holds no micrograph ({', '.join(sorted(MICROGRAPH_SUFFIXES))})")
+            raise UsageError(f"folder {item} holds no micrograph ({', '.join(sorted(MICROGRAPH_SUFFIXES))})")
         yield from ((_absolute(path), str(_absolute(file))) for file in files)
     elif not path.exists() and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - the pattern may be absolute
         if not matches:
-            raise PlanError(f"pattern {item} matches no file")
+            raise UsageError(f"pattern {item} matches no file")
         for match in matches:
             yield from _expand(match, output)
     else:
@@ -151,17 +147,17 @@ def _refuse_shared(jobs: Iterable[Job]) -> None:
         by_folder[job.folder].append(job.source)
     for folder, sources in by_folder.items():
         if len(sources) > 1:
-            raise PlanError(
+            raise UsageError(
                 f"{' and '.join(sources)} would share the result folder {folder}; "
                 "rename one or map them into two folders"
             )
         if folder in RESERVED_NAMES:
-            raise PlanError(
+            raise UsageError(
                 f"the result folder of {sources[0]} would be {folder}, which the batch itself writes; rename the input"
             )
         parents = [parent.as_posix() for parent in Path(folder).parents if parent.as_posix() in by_folder]
         if parents:
-            raise PlanError(
+            raise UsageError(
                 f"the result folder of {sources[0]} would lie inside that of {by_folder[parents[0]][0]}; "
                 "rename one or map them into two folders"
             )

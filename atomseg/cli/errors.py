@@ -10,17 +10,13 @@ from typing import ParamSpec
 
 import typer
 
-from atomseg.errors import AtomsegError, ConfigError
+from atomseg.errors import AtomsegError, ConfigError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 P = ParamSpec("P")
-
-
-class UsageProblem(Exception):  # noqa: N818 - not an error of the program
-    """The command can not mean anything; nothing has run."""
 
 
 def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -31,11 +27,9 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             with _termination_unwinds():
                 command(*args, **kwargs)
-        except (UsageProblem, ConfigError) as exc:
+        except (UsageError, ConfigError) as exc:
             _leave(exc, EXIT_USAGE)
-        except AtomsegError as exc:
-            _leave(exc, EXIT_USAGE if type(exc).__name__ == "PlanError" else EXIT_FAILED)
-        except OSError as exc:
+        except (AtomsegError, OSError) as exc:
             _leave(exc, EXIT_FAILED)
         except KeyboardInterrupt:
             typer.echo("interrupted; finished results are kept, say the same command again to go on", err=True)

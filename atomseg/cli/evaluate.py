@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from atomseg.cli.errors import EXIT_FAILED, UsageProblem, one_line_errors
+from atomseg.cli.errors import EXIT_FAILED, one_line_errors
+from atomseg.errors import UsageError
 
 # What the table shows; --json has everything.
 _HEADLINES = {
@@ -57,10 +58,10 @@ def pair_results(results: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path
     """Result and scene folders by scene name, and the scenes without a result."""
     for folder in (results, truth):
         if not folder.is_dir():
-            raise UsageProblem(f"{folder} is not a folder")
+            raise UsageError(f"{folder} is not a folder")
     scenes = sorted(file.parent for file in truth.rglob("truth.json"))
     if not scenes:
-        raise UsageProblem(f"{truth} holds no truth.json; give a folder written by `atomseg simulate`")
+        raise UsageError(f"{truth} holds no truth.json; give a folder written by `atomseg simulate`")
     pairs: dict[str, tuple[Path, Path]] = {}
     missing: list[str] = []
     for scene in scenes:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from atomseg.cli.errors import EXIT_FAILED, UsageProblem, one_line_errors
+from atomseg.cli.errors import EXIT_FAILED, one_line_errors
 from atomseg.cli.options import check_device, check_frame, check_workers, parse_pixel_size
+from atomseg.errors import UsageError
 
 if TYPE_CHECKING:
     from atomseg.batch import BatchSettings, Job, Outcome
@@ -47,7 +48,7 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     0: all done; 1: some files failed or were refused (listed); 2: bad usage.
     """
     if scheduler is not None:
-        raise UsageProblem("--scheduler is not available yet; use --workers N on one machine")
+        raise UsageError("--scheduler is not available yet; use --workers N on one machine")
     size, frame, device = parse_pixel_size(pixel_size_nm), check_frame(frame), check_device(device)
     workers = check_workers(workers)
 

@@ -16,8 +16,8 @@ def models_command(
     from atomseg.networks import check_golden, list_models, load_model
 
     if name is None and not check:
-        for known in list_models():
-            typer.echo(known)
+        for known, folder in list_models().items():
+            typer.echo(f"{known}  {folder}")
         return
     model = load_model(name, device="cpu")
     if not check:

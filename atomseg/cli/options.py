@@ -2,7 +2,7 @@
 
 import os
 
-from atomseg.cli.errors import UsageProblem
+from atomseg.errors import UsageError
 
 
 def parse_pixel_size(text: str | None) -> float | tuple[float, float] | None:
@@ -16,27 +16,27 @@ def parse_pixel_size(text: str | None) -> float | tuple[float, float] | None:
     try:
         sizes = [float(part) for part in parts]
     except ValueError:
-        raise UsageProblem(f"--pixel-size-nm {text}: expected a number of nm, or two as Y,X; e.g. 0.0125") from None
+        raise UsageError(f"--pixel-size-nm {text}: expected a number of nm, or two as Y,X; e.g. 0.0125") from None
     if len(sizes) not in {1, 2}:
-        raise UsageProblem(f"--pixel-size-nm {text}: expected one number of nm, or two as Y,X; got {len(sizes)}")
+        raise UsageError(f"--pixel-size-nm {text}: expected one number of nm, or two as Y,X; got {len(sizes)}")
     try:
         Calibration((sizes[0], sizes[-1]), CalibrationOrigin.USER)
     except CalibrationError as exc:
-        raise UsageProblem(f"--pixel-size-nm {text}: {exc}") from None
+        raise UsageError(f"--pixel-size-nm {text}: {exc}") from None
     return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
 
 
 def check_frame(text: str) -> str:
     """``mean``, ``all`` or the index of a frame."""
     if text not in {"mean", "all"} and not text.isdecimal():
-        raise UsageProblem(f"--frame {text}: allowed are mean, all, or the index of a frame from 0")
+        raise UsageError(f"--frame {text}: allowed are mean, all, or the index of a frame from 0")
     return text
 
 
 def check_device(text: str) -> str:
     """``auto``, ``cpu`` or ``cuda``."""
     if text not in {"auto", "cpu", "cuda"}:
-        raise UsageProblem(f"--device {text}: allowed are auto, cpu and cuda")
+        raise UsageError(f"--device {text}: allowed are auto, cpu and cuda")
     return text
 
 
@@ -44,5 +44,5 @@ def check_workers(workers: int) -> int:
     """At least one process, and not more than could ever help."""
     limit = 4 * (os.cpu_count() or 1)
     if not 1 <= workers <= limit:
-        raise UsageProblem(f"--workers {workers}: allowed are 1 to {limit} on this machine")
+        raise UsageError(f"--workers {workers}: allowed are 1 to {limit} on this machine")
     return workers

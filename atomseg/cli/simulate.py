@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from atomseg.cli.errors import UsageProblem, one_line_errors
+from atomseg.cli.errors import one_line_errors
+from atomseg.errors import UsageError
 
 
 @one_line_errors
@@ -18,7 +19,7 @@ def simulate_command(
 ) -> None:
     """Simulate micrographs; each folder OUT/scene_0000 holds a calibrated image and its truth."""
     if n < 1 or seed < 0:
-        raise UsageProblem(f"-n {n} --seed {seed}: allowed are n from 1 and a seed from 0")
+        raise UsageError(f"-n {n} --seed {seed}: allowed are n from 1 and a seed from 0")
     import numpy as np
     from tqdm import tqdm
 
@@ -31,7 +32,7 @@ def simulate_command(
     folders = [output / f"scene_{index:04d}" for index in range(n)]
     there = [folder for folder in folders if folder.exists()]
     if there and not overwrite:
-        raise UsageProblem(f"{there[0]} is already there; give --overwrite to replace it, or another output folder")
+        raise UsageError(f"{there[0]} is already there; give --overwrite to replace it, or another output folder")
     prepare_output(output)
     for index, folder in enumerate(tqdm(folders, unit="scene", dynamic_ncols=True, disable=None)):
         # One stream a scene, so that a scene does not depend on how many were asked for.

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from atomseg.cli.errors import UsageProblem, one_line_errors
+from atomseg.cli.errors import one_line_errors
+from atomseg.errors import UsageError
 
 
 @one_line_errors
@@ -23,7 +24,7 @@ def train_command(
 
     missing = [name for name in ("lightning", "torchvision") if find_spec(name) is None]
     if missing:
-        raise UsageProblem(f"training needs {' and '.join(missing)}; install them with: pip install 'atomseg[train]'")
+        raise UsageError(f"training needs {' and '.join(missing)}; install them with: pip install 'atomseg[train]'")
 
     from atomseg.batch import prepare_output
     from atomseg.config import load_train_config
@@ -31,7 +32,7 @@ def train_command(
 
     settings, simulation = load_train_config(config)
     if output.is_dir() and any(output.iterdir()) and not resume:
-        raise UsageProblem(f"{output} is not empty; give --resume to go on with the run in it, or another folder")
+        raise UsageError(f"{output} is not empty; give --resume to go on with the run in it, or another folder")
     prepare_output(output)
     checkpoint = train(settings, simulation=simulation, output=output, resume=resume)
     typer.echo(f"trained; last checkpoint {checkpoint}")

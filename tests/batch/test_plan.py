@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from atomseg.batch import PlanError, plan_jobs, prepare_output
+from atomseg.batch import plan_jobs, prepare_output
+from atomseg.errors import UsageError
 
 
 def _touch(folder: Path, *names: str) -> list[Path]:
@@ -84,7 +85,7 @@ def test_a_chosen_signal_has_its_own_folder(tmp_path: Path) -> None:
 )
 def test_inputs_whose_results_would_meet_are_refused(tmp_path: Path, names: tuple[str, ...], why: str) -> None:
     files = _touch(tmp_path, *names)
-    with pytest.raises(PlanError, match=why) as caught:
+    with pytest.raises(UsageError, match=why) as caught:
         plan_jobs(list(files), tmp_path / "out")
     assert any(str(file) in str(caught.value) for file in files)
 
@@ -92,15 +93,15 @@ def test_inputs_whose_results_would_meet_are_refused(tmp_path: Path, names: tupl
 def test_nothing_to_do_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for inputs in ([], [tmp_path / "empty"], [str(tmp_path / "*.dm4")]):
-        with pytest.raises(PlanError):
+        with pytest.raises(UsageError):
             plan_jobs(inputs, tmp_path / "out")
 
 
 def test_an_output_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
     (file,) = _touch(tmp_path, "file")
-    with pytest.raises(PlanError, match="is a file"):
+    with pytest.raises(UsageError, match="is a file"):
         prepare_output(file)
-    with pytest.raises(PlanError, match="can not be written"):
+    with pytest.raises(UsageError, match="can not be written"):
         prepare_output(file / "below")
 
 
@@ -108,5 +109,5 @@ def test_an_output_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
 def test_an_output_without_permission_is_refused(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    with pytest.raises(PlanError, match="can not be written"):
+    with pytest.raises(UsageError, match="can not be written"):
         prepare_output(locked)
