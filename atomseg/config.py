@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from atomseg.simulate import SceneConfig
     from atomseg.train import TrainConfig
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -231,7 +231,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     data[parts[-1]] = value
 
 
-def _validated(cls: type[T], data: Any, where: str, *, prefix: str = "", also: Sequence[str] = ()) -> T:
+def _validated(cls: type[_T], data: Any, where: str, *, prefix: str = "", also: Sequence[str] = ()) -> _T:
     """Data checked against a config class; strict, so that "3" is not a number and 1 is not true."""
     nan_key = _first_nan(data)
     if nan_key is not None:
