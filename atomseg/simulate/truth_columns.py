@@ -63,7 +63,7 @@ def column_table(
             "theta_deg": np.full(n, (theta + 90.0) % 180.0 - 90.0),
             "probability": np.ones(n),
             "flags": np.full(n, int(ColumnFlag.NONE)),
-            "species": _categories(np.where(mixed, 4, sites.species), SPECIES_NAMES),
+            "species": _categories(np.where(mixed, 4, sites.species), _SPECIES_LABELS),
             "occupancy": sites.occupancy,
             "phase": _categories(sites.phase, _PHASE_LABELS),
             "phase_alt": _categories(sites.phase_alt, _ALT_LABELS),
@@ -75,12 +75,13 @@ def column_table(
 
 
 # Categories instead of strings: a table of thousands of columns is built for every training image.
-_PHASE_LABELS = tuple(p.label for p in Phase)
-_ALT_LABELS = ("", *(p.label for p in Phase if p is not Phase.NONE))
+_PHASE_LABELS = pd.CategoricalDtype([p.label for p in Phase])
+_ALT_LABELS = pd.CategoricalDtype(["", *(p.label for p in Phase if p is not Phase.NONE)])
+_SPECIES_LABELS = pd.CategoricalDtype(list(SPECIES_NAMES))
 
 
-def _categories(codes: np.ndarray, names: tuple[str, ...]) -> pd.Categorical[str]:
-    return pd.Categorical.from_codes(codes.astype(np.int8), pd.Index(names))
+def _categories(codes: np.ndarray, labels: pd.CategoricalDtype[object]) -> pd.Categorical[object]:
+    return pd.Categorical.from_codes(codes.astype(np.int8), dtype=labels)
 
 
 def named_columns(columns: Columns) -> Columns:

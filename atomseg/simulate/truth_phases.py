@@ -5,6 +5,7 @@ import pandas as pd
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from atomseg.simulate.record import no_rows
 from atomseg.simulate.scan import Scan
 from atomseg.simulate.specimen import INTERLAYER, LINE, OXYGEN, Sites
 from atomseg.simulate.structure import Structure
@@ -72,8 +73,8 @@ def empty_phases(shape: tuple[int, int], crystal: np.ndarray) -> PhaseMap:
         labels=np.where(crystal, Phase.UNRESOLVED, Phase.NONE).astype(np.uint8),
         confidence=np.ones(shape, np.float32),
         occupancy=np.full(shape, np.nan, np.float32),
-        columns=pd.DataFrame(columns=list(PHASE_FIELDS), index=range(0)),
-        gaps=pd.DataFrame(columns=list(GAP_FIELDS), index=range(0)),
+        columns=no_rows(PHASE_FIELDS),
+        gaps=no_rows(GAP_FIELDS),
     )
 
 
@@ -178,7 +179,7 @@ def _shift(structure: Structure, sites: Sites) -> np.ndarray:
 def _gaps(structure: Structure, scan: Scan, pixels: np.ndarray, shown: np.ndarray) -> pd.DataFrame:
     """One row a gap: its interlayer site stands in the middle."""
     if structure.kind != "cathode":
-        return pd.DataFrame(columns=list(GAP_FIELDS), index=range(0))
+        return no_rows(GAP_FIELDS)
     index = shown[structure.sites.species[shown] == INTERLAYER]
     sites = structure.sites.take(index)
     row = sites.lattice_uv[:, 1].astype(int)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from atomseg.simulate.layer import Layer, layer_occupancy
+from atomseg.simulate.record import no_rows
 from atomseg.simulate.scan import Scan
 from atomseg.simulate.structure import Structure
 from atomseg.simulate.surface import Face, profile_at
@@ -20,8 +21,8 @@ THIN_BELOW_NM, THICK_ABOVE_NM = 5.0, 20.0
 def empty_reconstruction(shape: tuple[int, int]) -> ReconstructionProfile:
     """No surface, no fault."""
     return ReconstructionProfile(
-        points=pd.DataFrame(columns=list(PROFILE_FIELDS), index=range(0)),
-        faults=pd.DataFrame(columns=list(FAULT_FIELDS), index=range(0)),
+        points=no_rows(PROFILE_FIELDS),
+        faults=no_rows(FAULT_FIELDS),
         depth_nm=np.full(shape, np.nan, np.float32),
     )
 
