@@ -18,8 +18,7 @@ _NM_PER_UNIT = {
     "nm": 1.0,
     "nanometer": 1.0,
     "nanometre": 1.0,
-    "å": 0.1,
-    "å": 0.1,  # Angstrom sign, folded to lower case
+    "å": 0.1,  # the letter; the Angstrom sign, U+212B, folds to it
     "a": 0.1,
     "ang": 0.1,
     "angstrom": 0.1,
@@ -49,7 +48,5 @@ def length_to_nm(value: float, unit: str) -> float:
     """
     key = unit.strip().casefold()
     if key not in _NM_PER_UNIT:
-        raise CalibrationError(
-            f"unit {unit!r} is not a length that atomseg knows (m, cm, mm, µm, nm, Å, pm, inch)"
-        )
+        raise CalibrationError(f"unit {unit!r} is not a length that atomseg knows (m, cm, mm, µm, nm, Å, pm, inch)")
     return value * _NM_PER_UNIT[key]

@@ -17,6 +17,9 @@ from atomseg.classify.config import IN_PLANE_PERIOD_NM, LAYER_RATIO, ClassifyCon
 TRIPLE_STRAIGHTNESS = 0.22
 # ...and their amplitudes agree to this factor (noise at 100 counts a column is 15 %, a thickness wedge a few per cent).
 TRIPLE_BRIGHTNESS = 0.62
+# In every phase the nearest column is a period or (rocksalt's next row) hardly less away; a lattice with closer columns
+# is another one, or the same at a wrong scale.
+NEAREST_NEIGHBOUR = 0.75
 # Directions closer than this are one domain (bent lattices turn by about 2 degrees in 10 nm).
 DIRECTION_WIDTH_DEG = 8.0
 # Period of the fcc-like cation lattice along its second close-packed direction lies at 70.5 degrees to the first.
@@ -231,10 +234,13 @@ def _with_layers(
     renumbered = np.full(len(yx_nm), -1)
     offsets: list[float] = []
     pairs, along, across = stack_pairs(yx_nm, amplitude, row, domain, config.ratio_range)
+    nearest = cKDTree(yx_nm).query(yx_nm, k=2)[0][:, 1] / np.linalg.norm(row, axis=1)
     for k in np.argsort([-(domain == d).sum() for d in range(domain.max(initial=-1) + 1)]):
         mine = domain == k
         own = mine[pairs[:, 0]]
         if mine.sum() < config.min_domain_columns or own.sum() < 0.25 * mine.sum():
+            continue
+        if np.median(nearest[mine]) < NEAREST_NEIGHBOUR:
             continue
         offset, order = shift_offset(along[own])
         # Stacking shifts of a layered oxide are 0 or +-1/3: order is 1 for those, 0 for random ones. Small shear only.
@@ -252,9 +258,7 @@ def _with_layers(
     return Frames(np.where(kept[:, None], row, np.nan), layer, renumbered, np.array(offsets))
 
 
-def _all_bright_and_straight(
-    yx_nm: np.ndarray, amplitude: np.ndarray, pairs: np.ndarray, shift: np.ndarray
-) -> bool:
+def _all_bright_and_straight(yx_nm: np.ndarray, amplitude: np.ndarray, pairs: np.ndarray, shift: np.ndarray) -> bool:
     """Whether rows stand straight above each other with a like-bright column between them.
 
     No layered oxide does: rows without a shift are O1, whose interlayer is dim, and rocksalt is shifted. Square and

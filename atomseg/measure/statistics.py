@@ -62,9 +62,10 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
     value, event = points["thickness_nm"].to_numpy(dtype=float), points["event"].to_numpy(dtype=int)
     n = len(value)
     censored_share = float(1 - event.mean())
-    bound = float(np.median(value)) if censored_share > 0 else None
     if censored_share > 0.5:
-        bounded = _bounded_probability(bound or 0.0)
+        # The median if every censored point ended where it left the view: the layer is at least that thick.
+        bound = float(np.median(value))
+        bounded = _bounded_probability(bound)
         return ThicknessSummary(
             mean_nm=None,
             median_nm=km_quantile(value, event, 0.5),
@@ -93,7 +94,7 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
         upper_nm=max(config.detection_limit_nm, mean + Z90 * error),
         censored=False,
         censored_fraction=censored_share,
-        lower_bound_nm=bound,
+        lower_bound_nm=None,
         thickness_class=best,
         class_probability={str(name): share for name, share in probability.items()},
         n_points=n,

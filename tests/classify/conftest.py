@@ -1,7 +1,8 @@
-"""Ideal cation lattices with exact truth, independent of `atomseg.simulate` and of the classifier's own geometry code."""
+"""Ideal cation lattices with exact truth, independent of `atomseg.simulate` and of the classifier's geometry code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,9 @@ class Lattice:
     o1_gaps: frozenset[int] = frozenset()
     occupancy: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda y, x: np.full_like(y, 0.03))
     crystal: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda y, x: np.ones_like(y, dtype=bool))
-    dim_seen: float = 0.15  # interlayer columns fainter than this are not in the table, as a detector would leave them out
+    dim_seen: float = (
+        0.15  # interlayer columns fainter than this are not in the table, as a detector would leave them out
+    )
     jitter_nm: float = 0.004
     noise: float = 0.01
 
@@ -95,22 +98,14 @@ def finish(
     """Render, add noise, and tabulate what a detector would have found."""
     image = render(yx, amplitude, lattice.size_nm, lattice.pixel_nm)
     image = (image + rng.normal(0, lattice.noise, image.shape)).astype(np.float32)
-    seen = (yx >= 0).all(axis=1) & (yx <= lattice.size_nm - lattice.pixel_nm).all(axis=1) & (amplitude > lattice.dim_seen)
+    seen = (
+        (yx >= 0).all(axis=1) & (yx <= lattice.size_nm - lattice.pixel_nm).all(axis=1) & (amplitude > lattice.dim_seen)
+    )
     found = yx[seen] + rng.normal(0, lattice.jitter_nm, (int(seen.sum()), 2))
     calibration = Calibration((lattice.pixel_nm, lattice.pixel_nm), CalibrationOrigin.METADATA)
     return Micrograph(image, calibration), table_of(found, amplitude[seen], lattice.pixel_nm)
 
 
-@dataclass(frozen=True)
-class Maker:
-    """What the tests need to build crystals."""
-
-    Lattice: type[Lattice] = Lattice
-    build: Callable[..., tuple[Micrograph, Columns]] = staticmethod(build)
-    finish: Callable[..., tuple[Micrograph, Columns]] = staticmethod(finish)
-    cation_sites: Callable[..., tuple[np.ndarray, np.ndarray]] = staticmethod(cation_sites)
-
-
 @pytest.fixture
-def maker() -> Maker:
-    return Maker()
+def maker() -> SimpleNamespace:
+    return SimpleNamespace(Lattice=Lattice, build=build, finish=finish, cation_sites=cation_sites)

@@ -1,4 +1,4 @@
-"""The classifier on ideal lattices with known phases: what must hold whatever the rotation, stacking sense or distortion."""
+"""The classifier on ideal lattices of known phases: what holds whatever the rotation, stacking sense or distortion."""
 
 import numpy as np
 import pytest
@@ -243,7 +243,7 @@ def test_crystal_ends_at_its_outermost_columns(maker):
     # Crystal right of x = 4 nm.
     phases = classify(*maker.build(maker.Lattice(crystal=lambda y, x: x > 4.0)), CONFIG)
     edge = 8.0 - (phases.labels != Phase.NONE).sum(axis=1) * 0.02
-    # Rows end between 4 nm and one period inside; half a row of outline is added: the mean edge is at 4.0 nm to a tenth.
+    # Rows end between 4 nm and one period inside; half a row of outline is added: 4.0 nm to a tenth on average.
     assert abs(edge.mean() - 4.0) < 0.1
 
 

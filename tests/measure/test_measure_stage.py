@@ -62,7 +62,7 @@ def test_t_50_equals_the_thickness_of_a_uniform_skin():
     y, _ = coordinates()
     profile = measure(phase_map(slab(y - 3, 4.0)), calibration(), CONFIG)
     assert abs(profile.points["t_50_nm"].median() - 4.0) < EXACT_NM
-    # Full rocksalt ends before the half, the bulk is reached after it, by the lateral smoothing of the occupancy (0.4 nm).
+    # Full rocksalt ends before the half, the bulk is reached after it, by the smoothing of the occupancy (0.4 nm).
     assert profile.points["t_rocksalt_nm"].median() < 4.0 < profile.points["t_mix_nm"].median()
 
 
