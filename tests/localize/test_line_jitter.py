@@ -1,0 +1,91 @@
+"""Line jitter: found where it is, not found where it is not, taken out of positions and put into errors."""
+
+import numpy as np
+import pytest
+
+from atomseg.localize import LocalizeConfig, fit_columns
+from atomseg.localize import stage as localize_stage
+
+PIXEL, SIGMA, PEAK = 0.02, 0.05, 60.0
+
+
+def scanned(shape, yx, shift_nm, rng):
+    """Poisson image of a lattice whose scan rows are displaced by (H, 2) `shift_nm`."""
+    image = np.full(shape, 15.0)
+    grid_y, grid_x = np.mgrid[: shape[0], : shape[1]]
+    seen_y, seen_x = grid_y + shift_nm[:, :1] / PIXEL, grid_x + shift_nm[:, 1:] / PIXEL
+    for cy, cx in yx:
+        near = (slice(max(0, int(cy) - 14), int(cy) + 15), slice(max(0, int(cx) - 14), int(cx) + 15))
+        r2 = (seen_y[near] - cy) ** 2 + (seen_x[near] - cx) ** 2
+        image[near] += PEAK * np.exp(-0.5 * r2 * (PIXEL / SIGMA) ** 2)
+    return rng.poisson(image).astype(np.float32)
+
+
+def rotated_lattice(shape, angle_deg):
+    """Layered-oxide-like lattice turned against the scan."""
+    turn = np.deg2rad(angle_deg)
+    a = np.array([np.sin(turn), np.cos(turn)]) * 0.249 / PIXEL
+    b = np.array([np.cos(turn), -np.sin(turn)]) * 0.473 / PIXEL + a / 3
+    i, j = np.meshgrid(np.arange(-80, 80), np.arange(-80, 80))
+    yx = i.reshape(-1, 1) * a + j.reshape(-1, 1) * b
+    return yx[((yx > 9) & (yx < np.array(shape) - 9)).all(1)]
+
+
+@pytest.fixture
+def spreads(monkeypatch):
+    """Spreads that the stage estimated, in the order of its calls."""
+    seen = []
+    plain = localize_stage.line_jitter
+
+    def watched(*arguments):
+        result = plain(*arguments)
+        seen.append(result.spread_nm)
+        return result
+
+    monkeypatch.setattr(localize_stage, "line_jitter", watched)
+    return seen
+
+
+def measured(shape, yx, shift_nm, rng):
+    image = scanned(shape, yx, shift_nm, rng)
+    seeds = yx + rng.normal(0.0, 0.5, yx.shape)
+    table = fit_columns(image, seeds, (PIXEL, PIXEL), LocalizeConfig()).table
+    error_pm = (table[["y_px", "x_px"]].to_numpy() - yx) * PIXEL * 1e3
+    return error_pm, table[["sigma_y_pm", "sigma_x_pm"]].to_numpy()
+
+
+# Turned lattices have columns at every height; in the straight one a row of columns meets the same scan rows.
+@pytest.mark.parametrize(("angle_deg", "gain"), [(-21.0, 0.75), (0.0, 0.95)])
+def test_jitter_is_taken_out_of_positions_and_errors_stay_honest(angle_deg, gain, monkeypatch, spreads):
+    rng = np.random.default_rng(2)
+    shape = (360, 420)
+    yx = rotated_lattice(shape, angle_deg)
+    shift = np.stack([rng.normal(0, 0.002, shape[0]), rng.normal(0, 0.010, shape[0])], axis=-1)
+    error, sigma = measured(shape, yx, shift, rng)
+    # 360 rows know a spread to 4 %, and where columns take a good part of it, to some 20 %.
+    assert spreads[0][1] == pytest.approx(0.010, rel=0.25)
+    assert spreads[0][0] < 0.004
+    # 90 % ellipses of 400 columns: +-1.5 % by chance, but columns of one scan row err together.
+    assert 0.82 < (((error / sigma) ** 2).sum(1) < 4.605).mean() < 0.99
+    monkeypatch.setattr(localize_stage, "line_jitter", lambda *a: _none(len(yx)))
+    plain, too_small = measured(shape, yx, shift, np.random.default_rng(3))
+    assert np.sqrt((error[:, 1] ** 2).mean()) < gain * np.sqrt((plain[:, 1] ** 2).mean())
+    # Without it the errors are claimed too small: the test above can fail.
+    assert (((plain / too_small) ** 2).sum(1) < 4.605).mean() < 0.75
+
+
+def test_no_jitter_is_seen_where_there_is_none(spreads):
+    rng = np.random.default_rng(4)
+    shape = (300, 300)
+    yx = rotated_lattice(shape, 13.0)
+    yx = yx + rng.normal(0, 0.15, yx.shape)
+    error, sigma = measured(shape, yx, np.zeros((shape[0], 2)), rng)
+    # At most a tenth of the columns' own errors (2.3 pm).
+    assert max(spreads[0]) <= 0.0005
+    assert (((error / sigma) ** 2).sum(1) < 4.605).mean() > 0.85
+
+
+def _none(n):
+    from atomseg.localize.jitter import Jitter
+
+    return Jitter(np.zeros((n, 2)), np.zeros((n, 2)), (0.0, 0.0))

@@ -1,0 +1,112 @@
+"""From a prediction to columns: peaks, refinement, what is dropped and what is flagged."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from atomseg.errors import ConfigError
+from atomseg.localize import LocalizeConfig, find_peaks, localize
+from atomseg.localize.peaks import strongest
+from atomseg.types import Calibration, CalibrationOrigin, Micrograph, Prediction
+
+CANONICAL_NM = 0.02
+
+
+def predicted(yx_canonical, shape, scale, input_shape, *, probability=1.0):
+    """Heat map with a peak a column and the offset to it, as a perfect network would say."""
+    heat = np.zeros(shape, np.float32)
+    near = np.rint(yx_canonical).astype(int)
+    heat[near[:, 0], near[:, 1]] = 1.0
+    heat = gaussian_filter(heat, 1.5)
+    heat = heat / heat.max() * probability
+    distance = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
+    nearest = ((distance[:, :, None] - yx_canonical) ** 2).sum(-1).argmin(-1)
+    offset = (yx_canonical[nearest] - distance).transpose(2, 0, 1).astype(np.float32)
+    return Prediction(
+        heatmap=heat,
+        offset_px=offset,
+        offset_sigma_px=np.full(shape, 0.5, np.float32),
+        restored=np.zeros(shape, np.float32),
+        crystal=np.ones(shape, np.float32),
+        pixel_size_nm=CANONICAL_NM,
+        scale=scale,
+        input_shape=input_shape,
+        model_id="test",
+        model_sha256="0",
+    )
+
+
+def lattice_image(rng, *, peak=60.0):
+    """Micrograph on pixels that are neither square nor canonical, with its columns in both grids."""
+    pixel = (0.016, 0.025)
+    shape, input_shape = (110, 120), (137, 96)
+    scale = (input_shape[0] / shape[0], input_shape[1] / shape[1])
+    canonical = np.array([(y, x) for y in range(9, 104, 14) for x in range(9, 112, 16)]) + rng.uniform(
+        -0.5, 0.5, (49, 2)
+    )
+    yx = (canonical + 0.5) * scale - 0.5
+    grid_y, grid_x = np.mgrid[: input_shape[0], : input_shape[1]]
+    image = np.full(input_shape, 12.0)
+    for cy, cx in yx:
+        r2 = ((grid_y - cy) * pixel[0]) ** 2 + ((grid_x - cx) * pixel[1]) ** 2
+        image += peak * np.exp(-0.5 * r2 / 0.05**2)
+    micrograph = Micrograph(rng.poisson(image).astype(np.float32), Calibration(pixel, CalibrationOrigin.USER))
+    return micrograph, canonical, yx, predicted(canonical, shape, scale, input_shape)
+
+
+def test_peaks_come_back_in_input_pixels():
+    _, _, yx, prediction = lattice_image(np.random.default_rng(0))
+    peaks = find_peaks(prediction, 0.08)
+    assert len(peaks) == len(yx)
+    order = np.lexsort((yx[:, 1].round(), yx[:, 0].round()))
+    found = peaks.yx_px[np.lexsort((peaks.yx_px[:, 1].round(), peaks.yx_px[:, 0].round()))]
+    # Offsets are float32, otherwise exact.
+    assert np.abs(found - yx[order]).max() < 1e-4
+    assert np.allclose(peaks.sigma_px, 0.5 * np.asarray(prediction.scale))
+
+
+def test_localize_places_columns_on_the_original_pixels():
+    micrograph, _, yx, prediction = lattice_image(np.random.default_rng(1))
+    before = micrograph.image.copy()
+    table = localize(micrograph, prediction, LocalizeConfig()).table
+    assert len(table) == len(yx)
+    distance = np.linalg.norm(
+        (table[["y_px", "x_px"]].to_numpy()[:, None] - yx) * micrograph.calibration.pixel_size_nm, axis=-1
+    )
+    # 2 pm of noise a coordinate: 10 pm is out of reach.
+    assert distance.min(1).max() < 0.010
+    assert np.array_equal(table["id"], np.arange(len(yx)))
+    assert np.allclose(table["y_nm"], table["y_px"] * 0.016)
+    assert np.array_equal(micrograph.image, before)
+
+
+def test_unsure_peaks_without_light_are_not_columns():
+    rng = np.random.default_rng(2)
+    micrograph, canonical, _, _ = lattice_image(rng)
+    scale, shape = (137 / 110, 96 / 120), (110, 120)
+    wrong = np.array([(16.0, 17.0), (44.0, 49.0), (72.0, 81.0)])
+    both = np.concatenate([canonical, wrong])
+    unsure = predicted(both, shape, scale, micrograph.shape, probability=0.6)
+    assert len(find_peaks(unsure, 0.08)) == len(both)
+    assert len(localize(micrograph, unsure, LocalizeConfig())) <= len(canonical) + 1
+    sure = predicted(both, shape, scale, micrograph.shape, probability=0.95)
+    assert len(localize(micrograph, sure, LocalizeConfig())) >= len(canonical) + 2
+
+
+def test_blank_prediction_gives_no_columns():
+    micrograph, canonical, _, prediction = lattice_image(np.random.default_rng(3))
+    blank = predicted(canonical, (110, 120), prediction.scale, micrograph.shape, probability=0.3)
+    assert len(localize(micrograph, blank, LocalizeConfig())) == 0
+
+
+def test_strongest_keeps_the_high_ones_and_what_only_touched_removed_ones():
+    line = np.array([(0.0, 0.0), (0.0, 0.05), (0.0, 0.10), (0.0, 0.3)])
+    # The middle one falls to the first; the third touched only the middle one and stays.
+    assert strongest(line, np.array([0.9, 0.5, 0.4, 0.1]), 0.06).tolist() == [0, 2, 3]
+    assert strongest(line, np.array([0.1, 0.5, 0.4, 0.1]), 0.06).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("name", ["merge_nm", "max_shift_nm", "window_fwhm", "max_iterations", "tolerance_pm"])
+def test_config_refuses_what_makes_no_sense(name):
+    with pytest.raises(ConfigError, match=f"localize.{name} is -1; allowed"):
+        LocalizeConfig(**{name: -1})
