@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from atomseg.imaging import CANONICAL_PIXEL_NM
 from atomseg.networks import UNet
@@ -17,6 +18,9 @@ THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(11))
 MOST_FALSE_PER_100NM2 = 1.0
 # Lower ends of the tiers of matched-filter signal-to-noise ratio in which recall is stated.
 SNR_TIERS = (5.0, 7.0, 10.0, 20.0)
+# Outside crystal begins this far beyond its outline, a column spacing: a column of the edge that is found in the wrong
+# place is a poor position, not an invention in vacuum.
+EDGE_NM = 0.25
 # Columns below this ratio are not in the image: a peak there is an invention.
 VISIBLE_SNR = 2.0
 
@@ -60,11 +64,14 @@ def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict
     threshold : float
         Heat map value of a column.
     """
-    total, n_scenes = Counts(), 0
+    total, scene_f1, n_scenes = Counts(), [], 0
     tiers = {low: Counts() for low in SNR_TIERS}
     for example, peaks in _peaks(network, examples, threshold, "cpu"):
         n_scenes += 1
-        total += count_example(example, peaks[:, :2])
+        counts = count_example(example, peaks[:, :2])
+        total += counts
+        if counts.found + counts.missed:
+            scene_f1.append(counts.rates()["f1"])
         columns = example.columns
         tier = np.digitize(columns.snr, SNR_TIERS)
         for k, low in enumerate(SNR_TIERS):
@@ -74,12 +81,13 @@ def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict
     names = [f"{low:g}_to_{high:g}" for low, high in pairwise(SNR_TIERS)]
     names.append(f"above_{SNR_TIERS[-1]:g}")
     result = {f"{name}_50pm" if name in {"precision", "recall", "f1"} else name: v for name, v in total.rates().items()}
-    for name, counts in zip(names, tiers.values(), strict=True):
-        rates = counts.rates()
+    for name, tier_counts in zip(names, tiers.values(), strict=True):
+        rates = tier_counts.rates()
         result[f"recall_snr_{name}"] = rates["recall"]
         result[f"rmse_pm_snr_{name}"] = rates["rmse_pm"]
     return {k: round(v, 5) for k, v in result.items()} | {
         "scenes": float(n_scenes),
+        "median_scene_f1_50pm": round(float(np.median(scene_f1)), 5) if scene_f1 else 0.0,
         "required_columns": float(total.found + total.missed),
         "area_outside_crystal_nm2": round(total.empty_area_nm2, 1),
     }
@@ -92,7 +100,7 @@ def count_example(example: Example, peaks_yx: np.ndarray) -> Counts:
     counts, invented = count_matches(
         peaks_yx * CANONICAL_PIXEL_NM, columns.yx_px[visible] * CANONICAL_PIXEL_NM, columns.required[visible]
     )
-    empty = example.crystal[0].numpy() < 0.5
+    empty = distance_transform_edt(example.crystal[0].numpy() < 0.5) * CANONICAL_PIXEL_NM > EDGE_NM
     pixel = peaks_yx[invented].round().astype(int).clip(0, empty.shape[0] - 1)
     return counts + Counts(
         empty_area_nm2=float(empty.sum()) * CANONICAL_PIXEL_NM**2,

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from atomseg.networks import Outputs
 from atomseg.train import TrainConfig
@@ -70,7 +71,8 @@ def test_the_threshold_keeps_inventions_outside_crystal_rare(scene_source):
     example = make_example(scene_source(np.random.default_rng(3)), config, np.random.default_rng(0))
     logits = torch.logit((example.heatmap * 0.5).clamp(1e-4, 0.99))
     rows, cols = np.nonzero(example.crystal[0].numpy() == 0)
-    logits[0, rows[len(rows) // 2], cols[len(rows) // 2]] = torch.logit(torch.tensor(0.6))
+    furthest = np.argmax(distance_transform_edt(example.crystal[0].numpy() == 0)[rows, cols])
+    logits[0, rows[furthest], cols[furthest]] = torch.logit(torch.tensor(0.6))
     threshold, rates = choose_threshold(fixed_answer(logits, example.offset), [example])
     assert threshold > 0.6
     assert rates["false_per_100nm2"] == 0
