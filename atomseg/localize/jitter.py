@@ -99,10 +99,11 @@ def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal,
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit.take(chosen), total, problem.radius_nm[chosen])):
         # How each column's position along the axis answers to a displacement of each row, per unit.
-        answer = -np.einsum("np,npk->nk", inverse[:, axis], rows.coupling)
-        eliminated = np.einsum("npk,npq,nql->nkl", rows.coupling, inverse, rows.coupling)
+        solved = inverse @ rows.coupling
+        answer = -solved[:, axis]
+        eliminated = rows.coupling.transpose(0, 2, 1) @ solved
         # The fit ends within a tolerance; what is left of its gradient is not the rows' doing.
-        rest = np.einsum("npk,npq,nq->nk", rows.coupling, inverse, gradient)
+        rest = (gradient[:, None] @ solved)[:, 0]
         told = _Rows(rows.first, rows.information, rows.score - rest, rows.coupling)
         system, score = _band(told, eliminated, problem.canvas.shape[0], witness)
         system[:, 0] += RIDGE * system[:, 0].max()
@@ -112,7 +113,7 @@ def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal,
         shift, covariance = _solve_rows(system, score, prior, rows)
         k = np.arange(rows.information.shape[1])
         move[index, axis] = np.einsum("nk,nk->n", answer, shift[rows.first[:, None] + k]) * fit.unit_nm
-        variance[index, axis] = np.einsum("nk,nkl,nl->n", answer, covariance, answer) * fit.unit_nm**2
+        variance[index, axis] = (answer[:, None] @ covariance @ answer[:, :, None])[:, 0, 0] * fit.unit_nm**2
         spreads[axis] = prior[0] * fit.unit_nm
     return Jitter(move, variance, (spreads[0], spreads[1]))
 
@@ -178,8 +179,9 @@ def _band(rows: _Rows, eliminated: np.ndarray, height: int, witness: np.ndarray)
     at = rows.first[witness, None] + k + local
     np.add.at(score, at, rows.score[witness])
     np.add.at(system, at * k, rows.information[witness])
+    asked = eliminated[witness]
     for distance in range(k):
-        pair = eliminated[witness][:, local[: k - distance], local[distance:]]
+        pair = asked[:, local[: k - distance], local[distance:]]
         np.add.at(system, at[:, : k - distance] * k + distance, -pair)
     return system.reshape(-1, k)[k : k + height], score[k : k + height]
 

@@ -16,7 +16,7 @@ from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, render
 from atomseg.localize.noise import inverse_variance
 from atomseg.localize.peaks import find_peaks, strongest
 from atomseg.localize.solve import Problem, Solved, add_prior, neighbour_pairs, normal_equations, solve
-from atomseg.localize.windows import Canvas
+from atomseg.localize.windows import Canvas, one_thread
 from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
 from atomseg.types.columns import LOCALIZATION_FIELDS
 from atomseg.units import PM_PER_NM
@@ -111,8 +111,31 @@ def fit_columns(
         With `amplitude_err` beside the localization fields, in the order of the starting positions; of several that end
         on the same spot only the most probable is kept.
     """
-    step = (float(pixel_size_nm[0]), float(pixel_size_nm[1]))
-    seeds = np.asarray(yx_px, dtype=np.float64).reshape(-1, 2)
+    with one_thread():
+        return _fit_columns(
+            image,
+            np.asarray(yx_px, dtype=np.float64).reshape(-1, 2),
+            (float(pixel_size_nm[0]), float(pixel_size_nm[1])),
+            config,
+            probability=probability,
+            seed_sigma_nm=seed_sigma_nm,
+            invalid=invalid,
+            device=device,
+        )
+
+
+def _fit_columns(
+    image: np.ndarray,
+    seeds: np.ndarray,
+    step: tuple[float, float],
+    config: LocalizeConfig,
+    *,
+    probability: np.ndarray | None,
+    seed_sigma_nm: np.ndarray | float,
+    invalid: np.ndarray | None,
+    device: str,
+) -> Columns:
+    """`fit_columns` with its arguments in order."""
     chance = np.ones(len(seeds)) if probability is None else np.asarray(probability, dtype=np.float64)
     sigma = np.broadcast_to(np.asarray(seed_sigma_nm, dtype=np.float64), seeds.shape)
     if not len(seeds):

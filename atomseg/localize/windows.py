@@ -1,6 +1,8 @@
 """Windows around columns: which pixels, and how sums over them become matrix products."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +13,21 @@ CHUNK_PIXELS = 30_000
 MONOMIALS = tuple((degree - k, k) for degree in range(5) for k in range(degree + 1))
 # How many of them there are up to degree 1, 2, 3, 4.
 LINEAR, QUADRATIC, CUBIC, QUARTIC = 3, 6, 10, 15
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread inside, as before outside.
+
+    The operations of the fit are small: their threads would wait for each other longer than they work, and on a busy
+    machine several times longer.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
