@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import affine_transform
+from threadpoolctl import threadpool_limits
 
 from atomseg.analysis import Analysis, trace_provenance
 from atomseg.classify import classify, suggest_pixel_size
@@ -66,16 +67,19 @@ def map_micrograph(
     config = MapConfig() if config is None else config
     network = model if isinstance(model, Model) else load_model(model, device=device)
 
-    announce("read")
-    micrograph = read_calibrated(source, pixel_size_nm=pixel_size_nm, frame=frame)
-    announce("infer")
-    prediction = infer(micrograph, network, config.infer)
-    announce("localize")
-    columns = localize(micrograph, prediction, config.localize, device=str(network.device))
-    announce("classify")
-    phases = classify(micrograph, columns, config.classify)
-    announce("measure")
-    thickness = measure(phases, micrograph.calibration, config.measure)
+    # The stages multiply and invert thousands of small matrices: BLAS threads only wait for each other there, and on a
+    # busy machine for minutes. The network's threads are torch's own and stay.
+    with threadpool_limits(limits=1, user_api="blas"):
+        announce("read")
+        micrograph = read_calibrated(source, pixel_size_nm=pixel_size_nm, frame=frame)
+        announce("infer")
+        prediction = infer(micrograph, network, config.infer)
+        announce("localize")
+        columns = localize(micrograph, prediction, config.localize, device=str(network.device))
+        announce("classify")
+        phases = classify(micrograph, columns, config.classify)
+        announce("measure")
+        thickness = measure(phases, micrograph.calibration, config.measure)
 
     settings = {**config_dict(config), "input": input_settings(pixel_size_nm, frame)}
     return Analysis(
