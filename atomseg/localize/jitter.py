@@ -217,7 +217,8 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float
         likelihood = np.zeros(len(SPREADS_NM))
         for start in starts:
             matrix = root.T @ _dense(system, start, start + size) @ root
-            value, vector = np.linalg.eigh(matrix)
+            # Torch's, which keeps to the one thread that it is given here.
+            value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
             scaled = variances * np.maximum(value, 0.0)
             power = variances * (vector.T @ (root.T @ score[start : start + size])) ** 2
             likelihood += 0.5 * (power / (1.0 + scaled) - np.log1p(scaled)).sum(1)
@@ -240,7 +241,7 @@ def _solve_rows(
         low, high = max(0, start - OVERLAP_ROWS), min(height, start + step + OVERLAP_ROWS)
         kernel = _correlated(high - low, *prior)
         inner = np.eye(high - low) + kernel @ _dense(system, low, high)
-        posterior = np.linalg.solve(inner, kernel)
+        posterior = torch.linalg.solve(torch.from_numpy(inner), torch.from_numpy(kernel)).numpy()
         stop = min(start + step, height)
         shift[start:stop] = (posterior @ score[low:high])[start - low : stop - low]
         mine = np.flatnonzero((centre >= start) & (centre < stop))

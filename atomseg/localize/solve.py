@@ -43,6 +43,8 @@ DAMPING = 0.01
 LONGEST_STEP = 0.35
 # Degrees of freedom of the scatter of background slopes.
 STUDENT = 3.0
+# A step of this share of a column's own error is no step.
+NEGLIGIBLE = 0.03
 # Rounds in which only amplitude and background move: the start knows neither.
 LINEAR_ROUNDS = 2
 FREE_SLOPE = 20.0
@@ -268,6 +270,7 @@ def solve(problem: Problem, fit: Fit) -> Solved:
     share, last = longest.clone(), torch.zeros(n, AMPLITUDE, device=device)
     failed = torch.zeros(n, dtype=torch.bool, device=device)
     bounded, restless = failed.clone(), ~failed
+    tolerance = torch.full((n,), problem.tolerance_nm, device=device)
     total = render(problem.canvas, fit)
     rounds = 0
     for rounds in range(1, problem.max_iterations + 1):
@@ -278,6 +281,8 @@ def solve(problem: Problem, fit: Fit) -> Solved:
         prior = replace(problem.prior, slope_sd=FREE_SLOPE * problem.prior.slope_sd) if linear else problem.prior
         normal = add_prior(normal_equations(problem, fit, total, rows), fit.take(rows), prior)
         step = newton_step(normal, free) * share[rows]
+        own = torch.diagonal(normal.curvature, dim1=1, dim2=2)[:, [Y, X]].amin(1).clamp_min(1e-6).rsqrt()
+        tolerance[rows] = (NEGLIGIBLE * own * fit.unit_nm).clamp_min(problem.tolerance_nm)
         # A column that turns back overshot: half the step next time.
         turned = (step[:, :AMPLITUDE] * last[rows]).sum(1) < 0
         share[rows] = torch.where(turned[:, None], 0.5 * share[rows], (1.2 * share[rows]).minimum(longest[rows]))
@@ -293,12 +298,12 @@ def solve(problem: Problem, fit: Fit) -> Solved:
             fit = _back_to_seed(fit, lost, problem)
         total = _redrawn(problem.canvas, total, before, fit, rows)
         if not linear:
-            moving = _moving(before, fit, problem.tolerance_nm)
+            moving = _moving(before, fit, tolerance)
             spread = moving[pairs[:, 1]].nonzero()[:, 0]
             restless = moving.index_fill(0, pairs[spread, 0], value=True)
         if not restless.any():
             break
-    return Solved(fit, failed, _moving(before, fit, problem.tolerance_nm), bounded, rounds)
+    return Solved(fit, failed, _moving(before, fit, tolerance), bounded, rounds)
 
 
 def _free(failed: torch.Tensor, *, linear: bool) -> torch.Tensor:
@@ -320,7 +325,7 @@ def _back_to_seed(fit: Fit, lost: torch.Tensor, problem: Problem) -> Fit:
     return Fit(torch.where(lost[:, None], problem.seeds_nm, fit.yx_nm), shape, fit.unit_nm)
 
 
-def _moving(before: Fit, after: Fit, tolerance_nm: float) -> torch.Tensor:
+def _moving(before: Fit, after: Fit, tolerance_nm: torch.Tensor) -> torch.Tensor:
     """(N,) bool, position or amplitude still changes."""
     walked = (after.yx_nm - before.yx_nm).norm(dim=1) > tolerance_nm
     # An amplitude matters to the neighbours as much as a position: the same share of it as of the width.
