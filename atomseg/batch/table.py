@@ -89,7 +89,7 @@ def write_cohort(rows: list[dict[str, Any]], output: Path) -> None:
     OutputError
         If they can not be written.
     """
-    table = pd.DataFrame(rows, columns=list(SUMMARY_FIELDS))
+    table = pd.DataFrame(rows, columns=list(SUMMARY_FIELDS), dtype=object)
     _replace(output / "summary.csv", table.to_csv(index=False, lineterminator="\n"))
     _replace(output / "report.html", cohort_html(rows))
 

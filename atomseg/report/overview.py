@@ -32,6 +32,7 @@ _WIDTH_IN, _HEIGHT_IN = 13.33, 7.5  # the slide of every presentation program
 _PNG_DPI = 180
 _ZOOM_NM = 5.0
 _MOST_WARNINGS = 5
+_MOST_LINES = 5
 
 
 def overview_figure(record: AnalysisRecord) -> Figure:
@@ -194,10 +195,10 @@ def _numbers_panel(ax: Axes, record: AnalysisRecord) -> None:
         warnings = [*warnings[: _MOST_WARNINGS - 1], f"and {len(warnings) - _MOST_WARNINGS + 1} more, see summary.json"]
     y -= 0.02
     for warning in warnings:
-        lines = textwrap.wrap(warning, 72)[:3]
+        lines = textwrap.wrap(warning, 72, max_lines=_MOST_LINES, placeholder=" ...")
         ax.text(0.0, y, "!", va="top", weight="bold", color="#D55E00", transform=ax.transAxes)
         ax.text(0.035, y, "\n".join(lines), va="top", fontsize=7.0, transform=ax.transAxes, linespacing=1.2)
-        y -= 0.06 * len(lines)
+        y -= 0.045 * len(lines) + 0.025
 
 
 def _origin(record: AnalysisRecord) -> str:

@@ -1,5 +1,6 @@
 """From a file to phases and thickness with the released model, through the commands that a person uses."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,13 +11,17 @@ from typer.testing import CliRunner, Result
 
 from atomseg import Analysis
 from atomseg.cli import app
+from atomseg.config import dump_config, load_simulation_config
 from atomseg.errors import ModelError
 from atomseg.networks import find_model
+from atomseg.simulate.imaging_config import ScanConfig
 
 # Other lattices than layered oxides: columns are delivered, phases are not judged.
-FOREIGN = ("BTO_crystal_1", "16_STOimage_1", "PTO100-40nm-HAADF", "PZO110-40nm-HAADF")
+FOREIGN = ("BTO_crystal_1.dm4", "PTO100-40nm-HAADF.dm4")
 # No micrographs to be mapped: a spectrum, a tilt series, a screen grab.
-REFUSED = ("08_carbon", "HAADF", "tem")
+REFUSED = ("08_carbon.dm3", "HAADF.dm3", "tem.tif")
+# Atoms are dark: columns can not be told from holes, no phase is judged.
+DARK = ("PTO100-40nm-ABF.dm4",)
 
 
 def _atomseg(*arguments: object) -> Result:
@@ -33,9 +38,27 @@ def released_model() -> Path:
 
 @pytest.fixture(scope="module")
 def surface(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated surface with its truth, mapped; scenes/ and out/ lie in the folder."""
+    """A simulated surface, usual dose and a good scan, mapped; scenes/ (with truth) and out/ lie in the folder."""
     folder = tmp_path_factory.mktemp("surface")
-    made = _atomseg("simulate", "cathode_surface", "-o", folder / "scenes", "--seed", "3")
+    shipped = load_simulation_config("cathode_surface")
+    config = dataclasses.replace(
+        shipped,
+        shape=(640, 640),
+        layer=dataclasses.replace(shipped.layer, p_layer=1.0, thickness_nm=(2.0, 4.0)),
+        lattice=dataclasses.replace(shipped.lattice, displacement_pm=(0.0, 3.0), strain_rms=(0.0, 0.001)),
+        scan=ScanConfig(
+            pixel_size_nm=(0.022, 0.022),
+            anisotropy=(0.0, 0.01),
+            shear=(0.0, 0.01),
+            bend_nm=(0.0, 0.05),
+            jitter_pm=(2.0, 8.0),
+            p_wobble=0.0,
+            p_flyback=0.0,
+        ),
+        detector=dataclasses.replace(shipped.detector, counts=(1000.0, 5000.0)),
+    )
+    (folder / "small.yaml").write_text(dump_config(config), encoding="utf-8")
+    made = _atomseg("simulate", folder / "small.yaml", "-o", folder / "scenes", "--seed", "3")
     assert made.exit_code == 0, made.output
     mapped = _atomseg("map", folder / "scenes", "-o", folder / "out")
     assert mapped.exit_code == 0, mapped.output
@@ -73,15 +96,16 @@ def test_mapping_twice_gives_the_same(surface: Path) -> None:
 @pytest.fixture(scope="module")
 def real_results(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("real")
-    files = [file for file in (shared_data / "real").iterdir() if file.suffix not in {".md", ""} and file.is_file()]
-    done = _atomseg("map", *sorted(files), "-o", output)
+    files = [shared_data / "real" / name for name in (*FOREIGN, *REFUSED, *DARK)]
+    done = _atomseg("map", *files, "-o", output)
     assert done.exit_code == 1, done.output  # some have to be refused
     return output
 
 
 def test_real_files_give_columns_or_a_reason(real_results: Path) -> None:
-    table = pd.read_csv(real_results / "summary.csv", keep_default_na=False).set_index("folder")
+    table = pd.read_csv(real_results / "summary.csv", keep_default_na=False)
     assert not len(table[table["status"] == "failed"]), table["reason"].to_dict()
+    table.index = [Path(file).name for file in table["file"]]
     for name in REFUSED:
         assert table.loc[name, "status"] == "refused"
         assert len(table.loc[name, "reason"].split()) > 4
