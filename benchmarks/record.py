@@ -27,7 +27,7 @@ def circumstances() -> dict[str, Any]:
 
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", str(Path(sys.argv[0]).resolve().relative_to(REPOSITORY)), *sys.argv[1:]]),
+        "command": command(),
         "commit": commit(),
         "machine": {
             "processor": processor(),
@@ -38,6 +38,12 @@ def circumstances() -> dict[str, Any]:
         },
         "packages": {name: installed(name) for name in ("atomseg", "torch", "numpy", "scipy", "pandas")},
     }
+
+
+def command() -> str:
+    """What was run; of folders outside the checkout only the name, since they lie elsewhere on other machines."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["python", Path(sys.argv[0]).resolve().relative_to(REPOSITORY).as_posix(), *words])
 
 
 def commit() -> str | None:

@@ -23,7 +23,7 @@ from record import RESULTS, write_json
 from atomseg import map_micrograph
 from atomseg.evaluate import evaluate
 from atomseg.networks import load_model
-from atomseg.types import Columns, Micrograph, PhaseMap, ReconstructionProfile, Scene, ThicknessSummary
+from atomseg.types import Columns, Micrograph, Phase, PhaseMap, ReconstructionProfile, Scene, ThicknessSummary
 from atomseg.types.phases import PHASE_FIELDS
 from atomseg.types.reconstruction import FAULT_FIELDS, PROFILE_FIELDS
 
@@ -76,14 +76,16 @@ def read_case(case: Path, micrograph: Micrograph) -> Scene:
 
     told = json.loads((case / "truth.json").read_text(encoding="utf-8"))
     labels = np.asarray(imread(case / "truth_phase.png"), dtype=np.uint8)
-    if told["kind"] == "generic":
-        # Not a layered oxide: whatever is crystal there has none of the phases.
-        labels = np.where(labels > 0, 4, 0).astype(np.uint8)
     columns = true_columns(case, micrograph.calibration.pixel_size_nm)
+    crystal = labels > 0
+    if told["kind"] == "generic":
+        # No layered oxide: its truth has no phases to compare with, and whatever phase is claimed is a false one.
+        labels = np.full_like(labels, Phase.UNRESOLVED)
+        columns = Columns(columns.table.drop(columns=["phase", "phase_alt"]))
     nothing = np.full(labels.shape, np.nan, np.float32)
     phases = PhaseMap(labels, np.ones_like(nothing), nothing, pd.DataFrame(columns=list(PHASE_FIELDS)), pd.DataFrame())
     thickness = true_thickness(told.get("reconstruction"), micrograph.shape)
-    return Scene(micrograph, columns, phases, thickness, labels > 0, told)
+    return Scene(micrograph, columns, phases, thickness, crystal, told)
 
 
 def main() -> int:
@@ -101,6 +103,8 @@ def main() -> int:
     for case in chosen:
         analysis = map_micrograph(case / "image.tif", model=model)
         row = {"case": case.name, **dataclasses.asdict(evaluate(analysis, read_case(case, analysis.micrograph)))}
+        claimed = np.isin(analysis.phases.labels, (Phase.LAYERED, Phase.ROCKSALT, Phase.O1))
+        row["phase_claimed"] = float(claimed.mean())
         row["seconds"] = round(analysis.provenance.seconds, 2)
         rows.append(row)
         print(case.name, *(f"{k}={row[k]}" for k in ("f1_50pm", "rmse_pm", "coverage90", "mean_iou", "thickness_nm")))
