@@ -103,8 +103,8 @@ class Solved:
         Columns.
     failed : torch.Tensor
         (N,) bool, left its neighbourhood or turned dark: back at its seed with the typical shape.
-    restless : torch.Tensor
-        (N,) bool, still moving after the last round.
+    unrest_nm : torch.Tensor
+        (N,) length of the last step of columns that still moved after the last round, 0 for those at rest, nm.
     bounded : torch.Tensor
         (N,) bool, width at its bound.
     iterations : int
@@ -113,7 +113,7 @@ class Solved:
 
     fit: Fit
     failed: torch.Tensor
-    restless: torch.Tensor
+    unrest_nm: torch.Tensor
     bounded: torch.Tensor
     iterations: int
 
@@ -303,7 +303,9 @@ def solve(problem: Problem, fit: Fit) -> Solved:
             restless = moving.index_fill(0, pairs[spread, 0], value=True)
         if not restless.any():
             break
-    return Solved(fit, failed, _moving(before, fit, tolerance), bounded, rounds)
+    last_nm = (fit.yx_nm - before.yx_nm).norm(dim=1)
+    unrest_nm = torch.where(_moving(before, fit, tolerance), last_nm, torch.zeros_like(last_nm))
+    return Solved(fit, failed, unrest_nm, bounded, rounds)
 
 
 def _free(failed: torch.Tensor, *, linear: bool) -> torch.Tensor:

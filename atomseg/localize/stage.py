@@ -23,6 +23,11 @@ from atomseg.units import PM_PER_NM
 
 # Without a network to say so, a starting position is good to about this, nm.
 SEED_SIGMA_NM = 0.03
+# A column that still moves when the rounds are used up has this many of its last steps to go: steps of strongly
+# overlapping columns (blurred images) shrink by about a fifth a round. That distance is an error of its own...
+REMAINING_STEPS = 4.0
+# ...and beyond this the fit has not found the column.
+UNSETTLED_NM = 0.02
 LOW_SNR = 3.0
 OVERLAP_FWHM = 1.5
 # Columns that end closer than this have run into the same maximum, nm; distinct ones are 0.13 nm apart.
@@ -199,16 +204,19 @@ def _columns(
     total = render(problem.canvas, fit)
     normal = normal_equations(problem, fit, total, everything)
     with_prior = add_prior(normal, fit, problem.prior)
-    jitter = line_jitter(problem, fit, total, with_prior, ~(solved.failed | solved.restless))
+    unrest_nm = REMAINING_STEPS * solved.unrest_nm.double().cpu().numpy()
+    failed = solved.failed.cpu().numpy() | (unrest_nm > UNSETTLED_NM)
+    settled = torch.from_numpy(~failed).to(fit.yx_nm.device)
+    jitter = line_jitter(problem, fit, total, with_prior, settled)
     covariance = covariances(problem, fit, with_prior)
     excess = _misfit(normal.chi2, normal.pixels)
     variance = (torch.diagonal(covariance, dim1=1, dim2=2) * excess[:, None]).cpu().numpy()
     relative = np.sqrt(variance[:, 2]) / np.maximum(fit.get(AMPLITUDE).double().cpu().numpy(), 1e-6)
     variance[:, :2] *= 1.0 + UNSURE_AMPLITUDE * np.minimum(relative, 1.0)[:, None] ** 2
-    failed = (solved.failed | solved.restless).cpu().numpy()
     yx_nm = np.where(solved.failed.cpu().numpy()[:, None], problem.seeds_nm.cpu().numpy(), fit.yx_nm.cpu().numpy())
     yx_nm = yx_nm + jitter.move_nm
-    sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(variance[:, :2] * fit.unit_nm**2 + jitter.variance_nm2))
+    own_nm2 = variance[:, :2] * fit.unit_nm**2 + unrest_nm[:, None] ** 2
+    sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(own_nm2 + jitter.variance_nm2))
     shape = fit.shape.double().cpu().numpy()
     major, minor, theta = _axes(shape, fit.unit_nm)
     amplitude_err = np.sqrt(variance[:, 2])
