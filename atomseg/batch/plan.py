@@ -145,12 +145,15 @@ def _refuse_shared(jobs: Iterable[Job]) -> None:
     by_folder: dict[str, list[str]] = defaultdict(list)
     for job in jobs:
         by_folder[job.folder].append(job.source)
+    shared = {folder: sources for folder, sources in by_folder.items() if len(sources) > 1}
+    if shared:
+        folder, sources = next(iter(shared.items()))
+        more = f", and {len(shared) - 1} more result folders would be shared" if len(shared) > 1 else ""
+        raise UsageError(
+            f"{' and '.join(sources)} would share the result folder {folder}{more}; "
+            "rename them, or map them into two output folders"
+        )
     for folder, sources in by_folder.items():
-        if len(sources) > 1:
-            raise UsageError(
-                f"{' and '.join(sources)} would share the result folder {folder}; "
-                "rename one or map them into two folders"
-            )
         if folder in RESERVED_NAMES:
             raise UsageError(
                 f"the result folder of {sources[0]} would be {folder}, which the batch itself writes; rename the input"

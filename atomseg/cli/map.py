@@ -105,7 +105,8 @@ def _line(outcome: "Outcome") -> str:
     thickness = outcome.summary.get("thickness") or {}
     parts = [f"{outcome.summary['columns']['n']} columns"]
     parts += [f"{key} {share:.0%}" for key, share in outcome.summary["phase_fractions"].items() if share >= 0.005]
-    if thickness.get("mean_nm") is not None:
+    told = thickness["mean_nm"] if thickness.get("mean_nm") is not None else thickness.get("lower_bound_nm")
+    if told is not None:
         bound = "at least " if thickness["censored"] else ""
-        parts.append(f"thickness {bound}{thickness['mean_nm']:.1f} nm ({thickness['class'] or 'class not decided'})")
+        parts.append(f"thickness {bound}{told:.1f} nm ({thickness['class'] or 'class not decided'})")
     return f"{outcome.status}  {name}: {', '.join(parts)}"

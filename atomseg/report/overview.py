@@ -110,14 +110,15 @@ def _zoom_centre_nm(record: AnalysisRecord) -> tuple[float, float]:
     else:
         anchor = np.array([(bottom + top) / 2, (left + right) / 2])
     if len(points) and len(yx):
-        # A little inwards: towards the columns around, so that most of the window is crystal.
+        # A little inwards, towards the columns around: some vacuum to see the edge, the rest crystal.
         near = yx[np.hypot(*(yx - anchor).T) < _ZOOM_NM]
-        anchor = near.mean(axis=0) if len(near) else anchor
+        inwards = near.mean(axis=0) - anchor if len(near) else np.zeros(2)
+        anchor = anchor + 0.25 * _ZOOM_NM * inwards / max(float(np.hypot(*inwards)), 1e-9)
     return float(anchor[0]), float(anchor[1])
 
 
 def _columns_panel(ax: Axes, record: AnalysisRecord, zoom: tuple[float, float, float, float]) -> None:
-    ax.set_title("a  HAADF with atomic columns")
+    ax.set_title("a  Image with atomic columns")
     show_image(ax, record.micrograph.image, record)
     draw_columns(ax, record)
     draw_surface(ax, record)

@@ -10,10 +10,10 @@ PHASE_COLORS: dict[Phase, str] = {
     Phase.LAYERED: "#56B4E9",
     Phase.ROCKSALT: "#D55E00",
     Phase.O1: "#F0E442",
-    Phase.UNRESOLVED: "#A6A6A6",
+    Phase.UNRESOLVED: "#CC79A7",
 }
 # Lines of the thickness profile, one colour a surface; the same palette without the phases' own colours.
-SURFACE_COLORS = ("#000000", "#0072B2", "#CC79A7", "#009E73")
+SURFACE_COLORS = ("#000000", "#0072B2", "#009E73", "#7F7F7F")
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
