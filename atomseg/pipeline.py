@@ -10,9 +10,9 @@ from scipy.ndimage import affine_transform
 from threadpoolctl import threadpool_limits
 
 from atomseg.analysis import Analysis, trace_provenance
-from atomseg.classify import classify, suggest_pixel_size
+from atomseg.classify import classify, contrast_check, suggest_pixel_size
 from atomseg.config import MapConfig, config_dict
-from atomseg.errors import MissingPixelSizeError
+from atomseg.errors import InputError, MissingPixelSizeError
 from atomseg.infer import infer
 from atomseg.io import read_micrograph
 from atomseg.localize import localize
@@ -56,7 +56,7 @@ def map_micrograph(
     Raises
     ------
     InputError
-        If the source can not be read as a micrograph, or is not one.
+        If the source can not be read as a micrograph, or is not a HAADF one.
     CalibrationError
         If the pixel size is missing or not one of an atomic-resolution image.
     ModelError
@@ -72,6 +72,9 @@ def map_micrograph(
     with threadpool_limits(limits=1, user_api="blas"):
         announce("read")
         micrograph = read_calibrated(source, pixel_size_nm=pixel_size_nm, frame=frame)
+        contrast = contrast_check(micrograph)
+        if contrast.verdict is Verdict.STOP:
+            raise InputError(f"{micrograph.name}: {contrast.message}")
         announce("infer")
         prediction = infer(micrograph, network, config.infer)
         announce("localize")
@@ -88,7 +91,7 @@ def map_micrograph(
         phases=phases,
         thickness=thickness,
         restored=restored_on_input(prediction),
-        checks=phases.checks,
+        checks=(contrast, *phases.checks),
         warnings=_warnings(micrograph.warnings, phases.checks, thickness.warnings),
         provenance=trace_provenance(network, settings, seconds=time.perf_counter() - started),
     )

@@ -36,7 +36,7 @@ def contrast_check(micrograph: Micrograph) -> Check:
             round(skew, 3),
             Verdict.STOP,
             f"atoms are dark on bright ground (skewness {skew:.2f}; HAADF is positive): ABF or bright-field contrast, "
-            "phases are not judged",
+            "in which bright spots are no columns; give the HAADF image",
         )
     return Check("contrast", round(skew, 3), Verdict.OK)
 

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomseg.classify.config import ClassifyConfig
-from atomseg.classify.fitness import column_check, contrast_check, lattice_checks
+from atomseg.classify.fitness import column_check, lattice_checks
 from atomseg.classify.frames import Frames, find_frames
 from atomseg.classify.gaps import link_rows, measure_gaps
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
@@ -43,7 +43,7 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is
         not one of a layered oxide down the close-packed zone.
     """
-    checks = [contrast_check(micrograph), column_check(columns)]
+    checks = [column_check(columns)]
     frames = _no_frames(len(columns))
     if not _stopped(checks):
         frames = find_frames(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), config)

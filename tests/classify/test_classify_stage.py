@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atomseg.classify import ClassifyConfig, classify
+from atomseg.classify import ClassifyConfig, classify, contrast_check
 from atomseg.types import Phase, PhaseMap, Verdict
 
 CONFIG = ClassifyConfig()
@@ -204,8 +204,7 @@ def test_other_lattices_are_not_judged(maker, name):
     phases = classify(*maker.finish(yx, amplitude, lattice, np.random.default_rng(1)), CONFIG)
     judged = share(phases, Phase.LAYERED) + share(phases, Phase.ROCKSALT) + share(phases, Phase.O1)
     assert judged < 0.01
-    # Graphene's hexagons are dark spots on bright ground and stop at the contrast; all others at the lattice.
-    assert any(check.verdict is Verdict.STOP and check.message for check in phases.checks)
+    assert verdict(phases, "lattice") is Verdict.STOP
     assert (phases.columns["phase"] == Phase.UNRESOLVED).mean() > 0.9
 
 
@@ -216,12 +215,18 @@ def test_random_columns_are_not_judged(maker):
     assert verdict(phases, "lattice") is Verdict.STOP
 
 
-def test_dark_atoms_are_not_judged(maker):
-    micrograph, columns = maker.build(maker.Lattice())
+@pytest.mark.parametrize("occupancy", [0.03, 1.0])
+def test_dark_atoms_are_recognised(maker, occupancy):
+    micrograph, _ = maker.build(maker.Lattice(occupancy=lambda y, x: np.full_like(y, occupancy)))
     dark = type(micrograph)((2.0 - micrograph.image).astype(np.float32), micrograph.calibration)
-    phases = classify(dark, columns, CONFIG)
-    assert verdict(phases, "contrast") is Verdict.STOP
-    assert phases.frames == ()
+    assert contrast_check(micrograph).verdict is Verdict.OK
+    assert contrast_check(dark).verdict is Verdict.STOP
+
+
+def test_noise_alone_has_no_contrast_to_judge(maker):
+    micrograph, _ = maker.build(maker.Lattice())
+    noise = np.random.default_rng(0).normal(size=micrograph.shape).astype(np.float32)
+    assert contrast_check(type(micrograph)(noise, micrograph.calibration)).verdict is Verdict.OK
 
 
 def test_no_columns_at_all(maker):
