@@ -13,6 +13,8 @@ from atomseg.types import Phase
 RECONSTRUCTED = (Phase.ROCKSALT, Phase.O1)
 # A ray has met something else when it stays there for this long: shorter runs are outline noise.
 LASTING_NM = 0.6
+# Layered stretch, as a share of the depth reached, that is still taken for an island of the layer.
+ISLAND_SHARE = 0.1
 # Lateral smoothing of the occupancy under which t_50, t_rocksalt, t_mix and the front width are read.
 OCCUPANCY_SMOOTHING_NM = 0.4
 # Depth below the edge that is too close to it for an occupancy: one cation row and a half.
@@ -96,8 +98,10 @@ def cast(maps: Maps, zone: np.ndarray, occupancy: np.ndarray, surface: Surface, 
     deepest = np.where(in_zone.any(axis=1), in_zone.shape[1] - in_zone[:, ::-1].argmax(axis=1), 0)
     available = end * config.grid_nm
     thickness = deepest * config.grid_nm
-    # The zone runs into the end of the ray: its own end was not seen.
-    censored = (deepest > 0) & (available - thickness < LASTING_NM / 2)
+    # The zone runs into the end of the ray: its own end was not seen. Behind a thick layer, which may be patchy, a short
+    # layered stretch before the view ends can be an island of it.
+    beyond = LASTING_NM / 2 + np.minimum(ISLAND_SHARE * thickness, config.closing_nm)
+    censored = (deepest > 0) & (available - thickness < beyond)
     thickness = np.where(censored, available, thickness)
     profile = map_coordinates(np.nan_to_num(occupancy, nan=-1.0), position.transpose(2, 0, 1), order=0, mode="nearest")
     profile = np.where(seen & (profile >= 0), profile, np.nan)
