@@ -83,6 +83,7 @@ def test_one_bad_file_does_not_stop_the_rest(invoke: Invoke, write_tif: Write, t
     table = _table(tmp_path / "out")
     assert dict(table["status"]) == {"a": "refused", "b": "done", "gone": "refused"}
     assert "empty" in table.loc["a", "reason"]
+    assert table.loc["b", "n_columns"] == "0"  # a whole number stays one beside rows that have none
     assert not (tmp_path / "out" / "a").exists()
     assert "1 done" in done.output
     assert "2 refused" in done.output
@@ -104,6 +105,15 @@ def test_each_frame_of_a_stack(invoke: Invoke, write_tif: Write, tmp_path: Path)
     assert summary["input"]["frame"] == "2"
     again = invoke("map", stack, "-o", tmp_path / "out", "--frame", "all")
     assert "3 skipped" in again.output
+
+
+def test_one_frame_that_fails_does_not_stop_the_others(invoke: Invoke, write_tif: Write, tmp_path: Path) -> None:
+    stack = write_tif(tmp_path / "s.tif", shape=(3, 64, 64))
+    (tmp_path / "out" / "s_frame001").mkdir(parents=True)
+    (tmp_path / "out" / "s_frame001" / "notes.txt").write_text("mine")
+    assert invoke("map", stack, "-o", tmp_path / "out", "--frame", "all").exit_code == 1
+    status = dict(_table(tmp_path / "out")["status"])
+    assert status == {"s_frame000": "done", "s_frame001": "failed", "s_frame002": "done"}
 
 
 def test_one_frame_of_a_stack(invoke: Invoke, write_tif: Write, tmp_path: Path) -> None:
