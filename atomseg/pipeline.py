@@ -84,6 +84,7 @@ def map_micrograph(
         announce("measure")
         thickness = measure(phases, micrograph.calibration, config.measure)
 
+    checks = (contrast, *phases.checks)
     settings = {**config_dict(config), "input": input_settings(pixel_size_nm, frame)}
     return Analysis(
         micrograph=micrograph,
@@ -91,8 +92,8 @@ def map_micrograph(
         phases=phases,
         thickness=thickness,
         restored=restored_on_input(prediction),
-        checks=(contrast, *phases.checks),
-        warnings=_warnings(micrograph.warnings, phases.checks, thickness.warnings),
+        checks=checks,
+        warnings=_warnings(micrograph.warnings, checks, thickness.warnings),
         provenance=trace_provenance(network, settings, seconds=time.perf_counter() - started),
     )
 

@@ -14,7 +14,7 @@ import tifffile
 import atomseg
 from atomseg import Analysis, MapConfig, map_micrograph
 from atomseg.analysis import checkout_commit
-from atomseg.errors import CalibrationError, MissingPixelSizeError
+from atomseg.errors import CalibrationError, InputError, MissingPixelSizeError
 from atomseg.io import COLUMN_TABLE_FIELDS, read_micrograph
 from atomseg.networks import Model
 from atomseg.pipeline import restored_on_input
@@ -178,7 +178,7 @@ def test_what_every_stage_warns_of_comes_out_once(
     image = lattice.copy()
     image[5, 5] = np.nan
     found = map_micrograph(image, pixel_size_nm=PIXEL_NM, model=model)
-    assert found.checks == checks
+    assert [check.name for check in found.checks] == ["contrast", "a", "b", "c"]
     assert found.warnings[-3:] == ("odd", "bad", "thin")
     assert len(found.warnings) == 4  # and the reader's, of the invalid pixel
     assert "bad" in repr(found)
@@ -276,3 +276,8 @@ def test_hyperspy_signals_are_calibrated_and_marked(analysis: Analysis) -> None:
 
 def test_plot_gives_a_figure(analysis: Analysis) -> None:
     assert analysis.plot().axes
+
+
+def test_dark_atoms_are_refused(lattice: np.ndarray, model: Model) -> None:
+    with pytest.raises(InputError, match="dark"):
+        map_micrograph(lattice.max() - lattice, pixel_size_nm=PIXEL_NM, model=model)
