@@ -18,6 +18,7 @@ OUTLIER_PRIOR = 0.02
 # Spread of interlayer occupancy between neighbouring columns of one place: binomial scatter of some 40 atoms plus its
 # gradient; sets how much a noisy site listens to its neighbours.
 OCCUPANCY_SPREAD = 0.2
+FEWEST_NEIGHBOURS = 3
 SWEEPS = 12
 
 
@@ -46,19 +47,39 @@ def neighbour_graphs(gaps: pd.DataFrame, frames: Frames) -> tuple[csr_matrix, cs
     return symmetric(beside), symmetric(above)
 
 
-def smooth_occupancy(gaps: pd.DataFrame, beside: csr_matrix, config: ClassifyConfig) -> tuple[np.ndarray, np.ndarray]:
+def smooth_occupancy(
+    gaps: pd.DataFrame, beside: csr_matrix, above: csr_matrix, config: ClassifyConfig
+) -> tuple[np.ndarray, np.ndarray]:
     """Occupancy of each site and its error, a noisy site borrowing from its neighbours in the row.
 
     The posterior mean of one Gaussian random field sweep: own measurement with its error, neighbours with theirs plus
-    the natural spread.
+    the natural spread; then a site more extreme than all around it takes the most extreme value of its neighbours,
+    which removes lone outliers and moves no front.
     """
     value = gaps["ratio"].clip(-0.3, 1.3).to_numpy(dtype=float)
     variance = gaps["ratio_err"].to_numpy(dtype=float) ** 2 + 1e-4
     own = 1.0 / variance
     lent = 1.0 / (variance + OCCUPANCY_SPREAD**2)
     weight = own + beside @ lent
-    mean = (own * value + beside @ (lent * value)) / weight
+    mean = _within_neighbours((own * value + beside @ (lent * value)) / weight, (beside + above).tocsr())
     return np.clip(mean, 0.0, 1.0), np.sqrt(1.0 / weight + config.occupancy_systematic**2)
+
+
+def _within_neighbours(value: np.ndarray, graph: csr_matrix) -> np.ndarray:
+    """Values clipped to the range of their neighbours' where there are at least `FEWEST_NEIGHBOURS`."""
+    out = value.copy()
+    count = np.diff(graph.indptr)
+    enough = np.flatnonzero(count >= FEWEST_NEIGHBOURS)
+    if len(enough) == 0:
+        return out
+    around = value[graph.indices]
+    filled = np.flatnonzero(count > 0)
+    low = np.full(len(value), -np.inf)
+    high = np.full(len(value), np.inf)
+    low[filled] = np.minimum.reduceat(around, graph.indptr[filled])
+    high[filled] = np.maximum.reduceat(around, graph.indptr[filled])
+    out[enough] = np.clip(value[enough], low[enough], high[enough])
+    return out
 
 
 def phase_probabilities(
@@ -76,7 +97,7 @@ def phase_probabilities(
     if len(gaps) == 0:
         return np.zeros((0, 4)), np.zeros(0), np.zeros(0)
     beside, above = neighbour_graphs(gaps, frames)
-    occupancy, occupancy_err = smooth_occupancy(gaps, beside, config)
+    occupancy, occupancy_err = smooth_occupancy(gaps, beside, above, config)
     shift, err = gaps["shift"].to_numpy(), gaps["shift_err"].to_numpy()
     density = np.stack([_wrapped_normal(shift - centre, err) for centre in (1 / 3, -1 / 3, 0.0)])
     third = 0.5 * (density[0] + density[1])

@@ -13,6 +13,8 @@ from atomseg.types import Phase
 RECONSTRUCTED = (Phase.ROCKSALT, Phase.O1)
 # A ray has met something else when it stays there for this long: shorter runs are outline noise.
 LASTING_NM = 0.6
+# Radius of the opening that cuts off faults one gap high (0.44 to 0.48 nm), and keeps lamellae of two.
+SINGLE_FAULT_NM = 0.32
 # Layered stretch, as a share of the depth reached, that is still taken for an island of the layer.
 ISLAND_SHARE = 0.1
 # Lateral smoothing of the occupancy under which t_50, t_rocksalt, t_mix and the front width are read.
@@ -44,6 +46,9 @@ def attached_zone(maps: Maps, config: MeasureConfig) -> np.ndarray:
     if not reconstructed.any() or maps.crystal.all():
         return np.zeros_like(reconstructed)
     zone = _closed(reconstructed, config.closing_nm, maps.step_nm) & maps.crystal
+    # Opening, with the vacuum as part of what is opened so that a thin skin stays: a single fault that leaves the layer
+    # for the bulk is a fault of the bulk.
+    zone &= ~_closed(~(zone | ~maps.crystal), SINGLE_FAULT_NM, maps.step_nm)
     below_surface = distance_transform_edt(maps.crystal, sampling=maps.step_nm) <= config.attached_nm
     parts = label(zone, connectivity=2)
     attached = np.zeros(parts.max() + 1, dtype=bool)
@@ -98,11 +103,10 @@ def cast(maps: Maps, zone: np.ndarray, occupancy: np.ndarray, surface: Surface, 
     deepest = np.where(in_zone.any(axis=1), in_zone.shape[1] - in_zone[:, ::-1].argmax(axis=1), 0)
     available = end * config.grid_nm
     thickness = deepest * config.grid_nm
-    # The zone runs into the end of the ray: its own end was not seen. Behind a thick layer, which may be patchy, a short
-    # layered stretch before the view ends can be an island of it.
+    # The zone runs into the end of the ray: its own end was not seen. Behind a thick layer, which may be patchy, a
+    # short layered stretch before the view ends can be an island of it.
     beyond = LASTING_NM / 2 + np.minimum(ISLAND_SHARE * thickness, config.closing_nm)
     censored = (deepest > 0) & (available - thickness < beyond)
-    thickness = np.where(censored, available, thickness)
     profile = map_coordinates(np.nan_to_num(occupancy, nan=-1.0), position.transpose(2, 0, 1), order=0, mode="nearest")
     profile = np.where(seen & (profile >= 0), profile, np.nan)
     ceiling = bulk_ceiling(maps)
