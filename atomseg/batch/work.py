@@ -14,7 +14,7 @@ from atomseg.batch.plan import Job
 from atomseg.config import MapConfig, config_dict
 from atomseg.errors import AtomsegError, CalibrationError, InputError, OutputError
 from atomseg.io import read_frames, result_matches, sha256_of, summarize
-from atomseg.networks import load_model
+from atomseg.networks import find_model, load_model
 from atomseg.pipeline import input_settings, map_micrograph
 from atomseg.types import Micrograph
 
@@ -123,12 +123,12 @@ def loaded_model(name: str | None, device: str) -> "Model":
     ModelError
         If it is missing or its weights do not match its card.
     """
-    return _loaded_model(name, device)
+    return _loaded_model(find_model(name).resolve(), device)
 
 
 @lru_cache(maxsize=1)
-def _loaded_model(name: str | None, device: str) -> "Model":
-    return load_model(name, device=device)
+def _loaded_model(folder: Path, device: str) -> "Model":
+    return load_model(folder, device=device)
 
 
 def _map_all(job: Job, settings: BatchSettings, on_stage: Callable[[str], None] | None) -> Iterator[Outcome]:

@@ -15,6 +15,8 @@ FEWEST_COLUMNS = 30
 JUDGED_SHARE = 0.3
 # and below which the user is told that part of it is not.
 MOST_SHARE = 0.8
+# Below this angle a scan line stays within one layer (0.47 nm) for more than 5 nm.
+PARALLEL_DEG = 5.0
 
 
 def contrast_check(micrograph: Micrograph) -> Check:
@@ -64,7 +66,22 @@ def lattice_checks(columns: Columns, frames: Frames) -> list[Check]:
         checks.append(Check("lattice", value, Verdict.WARN, message))
     else:
         checks.append(Check("lattice", value, Verdict.OK))
-    return [*checks, scale_check(frames)]
+    return [*checks, scale_check(frames), scan_check(frames)]
+
+
+def scan_check(frames: Frames) -> Check:
+    """Angle between the layers and the fast scan axis: parallel to it, line jitter shifts whole rows of columns."""
+    row = np.median(frames.row[frames.domain == 0], axis=0)
+    angle = float(np.rad2deg(np.arctan2(abs(row[0]), abs(row[1]))))
+    if angle < PARALLEL_DEG:
+        return Check(
+            "scan_angle",
+            round(angle, 1),
+            Verdict.WARN,
+            f"the layers lie {angle:.1f}° from the fast scan axis: line jitter shifts whole rows of columns there and can "
+            "look like a stacking fault; trust single O1 faults only if a scan at another rotation shows them too",
+        )
+    return Check("scan_angle", round(angle, 1), Verdict.OK)
 
 
 def scale_check(frames: Frames) -> Check:

@@ -8,7 +8,7 @@ from atomseg.measure.faults import find_faults
 from atomseg.measure.rays import Depths, attached_zone, cast, depth_map, smooth_occupancy
 from atomseg.measure.statistics import Z90, summarize_points
 from atomseg.measure.surface import Surface, find_surfaces, sample_maps, upsample
-from atomseg.types import Calibration, LatticeFrame, PhaseMap, ReconstructionProfile
+from atomseg.types import Calibration, LatticeFrame, PhaseMap, ReconstructionProfile, ThicknessSummary
 from atomseg.types.reconstruction import PROFILE_FIELDS
 
 PERIOD_WITHOUT_FRAME_NM = 0.249
@@ -51,20 +51,22 @@ def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -
         for k, surface in enumerate(surfaces)
     ]
     points = pd.concat(tables, ignore_index=True)
+    # Rays that leave the view at once say nothing.
     judged = points[points["available_nm"] >= config.detection_limit_nm]
     if len(judged) == 0:
         return ReconstructionProfile(points=points, faults=faults, depth_nm=depth)
+    each = {
+        k: summarize_points(judged[judged["surface_id"] == k], config)
+        for k in range(len(surfaces))
+        if (judged["surface_id"] == k).any()
+    }
     return ReconstructionProfile(
         points=points,
         faults=faults,
         depth_nm=depth,
         summary=summarize_points(judged, config),
-        surfaces={
-            k: summarize_points(judged[judged["surface_id"] == k], config)
-            for k in range(len(surfaces))
-            if (judged["surface_id"] == k).any()
-        },
-        warnings=_warnings(points),
+        surfaces=each,
+        warnings=(*_unlike(each), *_warnings(points)),
     )
 
 
@@ -105,6 +107,17 @@ def _points(
             "reason": depths.reason,
         }
     )
+
+
+def _unlike(surfaces: dict[int, ThicknessSummary]) -> tuple[str, ...]:
+    """A sentence where the surfaces in view are of different classes: pooled, they make a layer that is nowhere."""
+    if len({summary.thickness_class for summary in surfaces.values()}) < 2:
+        return ()
+    told = [
+        f"surface {k} at least {s.lower_bound_nm:.1f} nm" if s.mean_nm is None else f"surface {k} {s.mean_nm:.1f} nm"
+        for k, s in surfaces.items()
+    ]
+    return (f"the surfaces in view differ ({', '.join(told)}): use the numbers of each, the overall mean mixes them",)
 
 
 def _warnings(points: pd.DataFrame) -> tuple[str, ...]:

@@ -244,6 +244,12 @@ def test_calibration_four_percent_off_is_judged_and_reported(maker):
     assert verdict(phases, "scale") is Verdict.WARN
 
 
+@pytest.mark.parametrize(("rotation", "expected"), [(2.0, Verdict.WARN), (178.0, Verdict.WARN), (30.0, Verdict.OK)])
+def test_layers_along_the_scan_are_reported(maker, rotation, expected):
+    phases = classify(*maker.build(maker.Lattice(rotation_deg=rotation)), CONFIG)
+    assert verdict(phases, "scan_angle") is expected
+
+
 def test_crystal_ends_at_its_outermost_columns(maker):
     # Crystal right of x = 4 nm.
     phases = classify(*maker.build(maker.Lattice(crystal=lambda y, x: x > 4.0)), CONFIG)

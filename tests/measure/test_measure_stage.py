@@ -106,6 +106,15 @@ def test_crack_has_two_faces():
     assert len(means) == 2
     assert abs(means[0] - 2.0) < EXACT_NM
     assert abs(means[1] - 4.0) < EXACT_NM
+    assert not any("differ" in warning for warning in profile.warnings)
+
+
+def test_faces_of_different_classes_are_told_apart():
+    _, x = coordinates(20.0)
+    labels = slab(np.abs(x - 5.0) - 1.0, np.where(x < 5.0, 2.0, 7.0))
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert {s.thickness_class for s in profile.surfaces.values()} == {"thin", "intermediate"}
+    assert any("differ" in warning for warning in profile.warnings)
 
 
 def test_ligament_reconstructed_throughout_is_censored_by_the_other_surface():
