@@ -78,8 +78,8 @@ def scan_check(frames: Frames) -> Check:
             "scan_angle",
             round(angle, 1),
             Verdict.WARN,
-            f"the layers lie {angle:.1f}° from the fast scan axis: line jitter shifts whole rows of columns there and can "
-            "look like a stacking fault; trust single O1 faults only if a scan at another rotation shows them too",
+            f"the layers lie {angle:.1f}° from the fast scan axis: line jitter shifts whole rows of columns there and "
+            "can look like a stacking fault; trust single O1 faults only if a scan at another rotation shows them too",
         )
     return Check("scan_angle", round(angle, 1), Verdict.OK)
 
