@@ -107,5 +107,5 @@ def _what_else(columns: Columns) -> str:
     return (
         "the columns are not the lattice of a layered oxide down its close-packed zone (columns 0.25 nm apart in rows, "
         f"layers 0.47 nm apart and shifted by 0 or 1/3; nearest neighbours here: {nearest:.3f} nm): phases are not "
-        "judged; another material, another zone axis, or a wrong pixel size"
+        "judged; another material or zone axis, a wrong pixel size, or a scan too noisy to see the stacking"
     )

@@ -23,6 +23,9 @@ NEAREST_NEIGHBOUR = 0.75
 # Stacking shifts of a layered oxide are 0 or +-1/3, so three times the shift is a whole number: the mean phasor of that
 # is 1 without noise, 0.4 at 12 pm of jitter a column, 0.2 at 17 pm, and 0 for random shifts.
 SHIFT_ORDER = 0.2
+# The mean phasor of the shift itself, when all shifts are one: 0.75 at 21 pm of error a column, 0 for random shifts.
+# Worse scans can not tell O1 from O3 gap by gap, and are not judged.
+COMMON_SHIFT_ORDER = 0.75
 # Shear adds the same offset to every shift; 0.11 is a shear of 3.3 degrees. Half-way stackings (1/2) have 1/6.
 LARGEST_SHIFT_OFFSET = 0.11
 # Directions closer than this are one domain (bent lattices turn by about 2 degrees in 10 nm).
@@ -247,8 +250,8 @@ def _with_layers(
             continue
         if np.median(nearest[mine]) < NEAREST_NEIGHBOUR:
             continue
-        offset, order = shift_offset(along[own])
-        if order < SHIFT_ORDER or abs(offset) > LARGEST_SHIFT_OFFSET:
+        offset = stacking_offset(along[own])
+        if offset is None:
             continue
         if _all_bright_and_straight(yx_nm, amplitude, pairs[own], along[own] - offset):
             continue
@@ -277,6 +280,22 @@ def _all_bright_and_straight(yx_nm: np.ndarray, amplitude: np.ndarray, pairs: np
     # Straight above (square) or half a period beside (hexagonal: 0.29 of the spacing) the middle of the pair.
     near = distance < 0.35 * spacing
     return bool((near & (amplitude[between] > TRIPLE_BRIGHTNESS * amplitude[pairs].mean(axis=1))).mean() > 0.5)
+
+
+def stacking_offset(shift: np.ndarray) -> float | None:
+    """Offset that shear adds to the stacking shifts of a layered oxide; None when they are not those of one.
+
+    Through the jitter of an ordinary scan the three possible shifts blur into each other, but those of one crystal,
+    which mostly has one stacking, still agree: then their common mean tells the offset.
+    """
+    offset, order = shift_offset(shift)
+    if order < SHIFT_ORDER:
+        phasor = np.exp(2j * np.pi * shift).mean() if len(shift) else 0j
+        if abs(phasor) < COMMON_SHIFT_ORDER:
+            return None
+        mean = float(np.angle(phasor) / (2 * np.pi))
+        offset = mean - round(3 * mean) / 3
+    return offset if abs(offset) <= LARGEST_SHIFT_OFFSET else None
 
 
 def shift_offset(shift: np.ndarray) -> tuple[float, float]:
