@@ -8,8 +8,6 @@ from atomseg.types import StageConfig
 # Layered-oxide geometry down the close-packed zone, from the refined cells of LiNiO2, NMC-811, delithiated O1 NiO2 and
 # NiO (values and sources in atomseg/crystal/data).
 IN_PLANE_PERIOD_NM = 0.2490  # TM-TM distance along a row: a·√3/2 of the hexagonal cell; NiO a/√8·√3 = 0.2558
-LAYER_RATIO = 1.90  # TM layer spacing over in-plane period: 1.898 LiNiO2, 1.886 NiO, 1.84 (H3) to 1.97 (c maximum)
-O1_LAYER_RATIO = 1.79  # the same for delithiated O1 NiO2
 
 
 @dataclass(frozen=True, kw_only=True)

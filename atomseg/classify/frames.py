@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from atomseg.classify.config import IN_PLANE_PERIOD_NM, LAYER_RATIO, ClassifyConfig
+from atomseg.classify.config import IN_PLANE_PERIOD_NM, ClassifyConfig
 
 # Two neighbours belong to the column's own row when they mirror each other to this fraction of the period...
 TRIPLE_STRAIGHTNESS = 0.22
@@ -30,7 +30,7 @@ COMMON_SHIFT_ORDER = 0.75
 LARGEST_SHIFT_OFFSET = 0.11
 # Directions closer than this are one domain (bent lattices turn by about 2 degrees in 10 nm).
 DIRECTION_WIDTH_DEG = 8.0
-# Period of the fcc-like cation lattice along its second close-packed direction lies at 70.5 degrees to the first.
+# Columns around one that its local frame is read from.
 FRAME_NEIGHBOURS = 24
 
 
@@ -302,8 +302,3 @@ def shift_offset(shift: np.ndarray) -> tuple[float, float]:
     """Common offset of stacking shifts from the nearest multiple of 1/3, and how well they agree (0 to 1)."""
     phasor = np.exp(6j * np.pi * shift).mean() if len(shift) else 0j
     return float(np.angle(phasor) / (6 * np.pi)), float(abs(phasor))
-
-
-def expected_layer_nm(period_nm: float) -> float:
-    """TM layer spacing that goes with an in-plane period."""
-    return LAYER_RATIO * period_nm

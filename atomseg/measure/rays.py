@@ -110,13 +110,14 @@ def cast(maps: Maps, zone: np.ndarray, occupancy: np.ndarray, surface: Surface, 
     profile = map_coordinates(np.nan_to_num(occupancy, nan=-1.0), position.transpose(2, 0, 1), order=0, mode="nearest")
     profile = np.where(seen & (profile >= 0), profile, np.nan)
     ceiling = bulk_ceiling(maps)
+    t_50 = _first_below(profile, 0.5, config.grid_nm)
     high, low = (_first_below(profile, level, config.grid_nm) for level in FRONT_LEVELS)
     return Depths(
         thickness=np.where((thickness < config.detection_limit_nm / 2) & ~censored, 0.0, thickness),
-        t_50=_first_below(profile, 0.5, config.grid_nm),
+        t_50=t_50,
         t_rocksalt=_first_below(profile, FULL_ROCKSALT, config.grid_nm),
         t_mix=_first_below(profile, ceiling, config.grid_nm),
-        front_width=np.where(np.nan_to_num(_first_below(profile, 0.5, config.grid_nm)) > 0, low - high, np.nan),
+        front_width=np.where(np.nan_to_num(t_50) > 0, low - high, np.nan),
         available=available,
         event=(~censored).astype(int),
         reason=[reason[k] if c else "" for k, c in enumerate(censored)],
