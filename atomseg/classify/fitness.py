@@ -9,6 +9,10 @@ from atomseg.classify.frames import Frames
 from atomseg.types import Check, Columns, Micrograph, Verdict
 
 COLUMN_SIGMA_NM = 0.05
+# Skewness of dark atoms on bright ground is below this...
+DARK_SKEWNESS = -0.25
+# ...and further below zero than this many standard deviations of noise: a small noisy image is skewed by chance.
+CHANCE_SIGMAS = 4.0
 # Below this many columns no lattice can be told from chance.
 FEWEST_COLUMNS = 30
 # Share of columns in a frame below which an image is not one of a layered oxide,
@@ -23,7 +27,9 @@ def contrast_check(micrograph: Micrograph) -> Check:
     """Whether columns are bright on dark ground (HAADF) or the reverse (ABF, BF).
 
     The value is the skewness of the image filtered to the size of a column: bright isolated peaks make it positive,
-    dark ones negative, whatever gain and offset. Noise alone gives zero.
+    dark ones negative, whatever gain and offset. Noise alone gives zero on average; n independent values scatter by
+    sqrt(6 / n), and third powers of noise smoothed by a Gaussian of width s are independent beyond an area of
+    4 pi s² / 3 (the integral of the third power of its correlation).
     """
     py, px = micrograph.calibration.pixel_size_nm
     sigma = (COLUMN_SIGMA_NM / py, COLUMN_SIGMA_NM / px)
@@ -32,7 +38,8 @@ def contrast_check(micrograph: Micrograph) -> Check:
     band = band - band.mean()
     spread = float(band.std())
     skew = float((band**3).mean() / spread**3) if spread > 0 else 0.0
-    if skew < -0.25:
+    independent = image.size * py * px / (4.0 / 3.0 * np.pi * COLUMN_SIGMA_NM**2)
+    if skew < min(DARK_SKEWNESS, -CHANCE_SIGMAS * float(np.sqrt(6.0 / independent))):
         return Check(
             "contrast",
             round(skew, 3),
