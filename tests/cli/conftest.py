@@ -87,11 +87,17 @@ def invoke(untrained_models: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 @pytest.fixture
 def launch(untrained_models: Path) -> Callable[[Sequence[object]], "subprocess.Popen[str]"]:
-    """Start a command as a person does, in a process of its own."""
+    """Start a command as a person does at a terminal, in a process of its own.
+
+    What a shell runs in the background ignores Ctrl-C, and so would its children: the handler is set as at a terminal.
+    """
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from atomseg.cli import main; main()"
+    )
 
     def start(arguments: Sequence[object]) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-c", "from atomseg.cli import main; main()", *map(str, arguments)],
+            [sys.executable, "-c", code, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
