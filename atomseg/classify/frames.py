@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
 from atomseg.classify.config import IN_PLANE_PERIOD_NM, ClassifyConfig
+from atomseg.classify.shear import ShiftOffset, stacking_offset
 
 # Two neighbours belong to the column's own row when they mirror each other to this fraction of the period...
 TRIPLE_STRAIGHTNESS = 0.22
@@ -20,14 +21,6 @@ TRIPLE_BRIGHTNESS = 0.62
 # In every phase the nearest column is a period or (rocksalt's next row) hardly less away; a lattice with closer columns
 # is another one, or the same at a wrong scale.
 NEAREST_NEIGHBOUR = 0.75
-# Stacking shifts of a layered oxide are 0 or +-1/3, so three times the shift is a whole number: the mean phasor of that
-# is 1 without noise, 0.4 at 12 pm of jitter a column, 0.2 at 17 pm, and 0 for random shifts.
-SHIFT_ORDER = 0.2
-# The mean phasor of the shift itself, when all shifts are one: 0.75 at 21 pm of error a column, 0 for random shifts.
-# Worse scans can not tell O1 from O3 gap by gap, and are not judged.
-COMMON_SHIFT_ORDER = 0.75
-# Shear adds the same offset to every shift; 0.11 is a shear of 3.3 degrees. Half-way stackings (1/2) have 1/6.
-LARGEST_SHIFT_OFFSET = 0.11
 # Directions closer than this are one domain (bent lattices turn by about 2 degrees in 10 nm).
 DIRECTION_WIDTH_DEG = 8.0
 # Columns around one that its local frame is read from.
@@ -46,14 +39,14 @@ class Frames:
         (N,) spacing of TM layers (two cation rows), nm.
     domain : numpy.ndarray
         (N,) int domain index, -1 where the column follows no frame.
-    shift_offset : numpy.ndarray
-        (D,) shear of each domain as an offset of the stacking shift, in periods.
+    shift_offset : tuple of ShiftOffset
+        Shear of each domain as an offset of the stacking shift.
     """
 
     row: np.ndarray
     layer_nm: np.ndarray
     domain: np.ndarray
-    shift_offset: np.ndarray
+    shift_offset: tuple[ShiftOffset, ...]
 
     @property
     def normal(self) -> np.ndarray:
@@ -219,7 +212,7 @@ def find_frames(yx_nm: np.ndarray, amplitude: np.ndarray, config: ClassifyConfig
         With every domain -1 when nothing looks like a layered oxide down the close-packed zone.
     """
     n = len(yx_nm)
-    nothing = Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), np.zeros(0))
+    nothing = Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), ())
     if n < config.min_domain_columns:
         return nothing
     tolerance = config.scale_tolerance + 0.03  # the phases themselves differ by 3 % in period
@@ -240,7 +233,7 @@ def _with_layers(
     """Layer spacing, shear and renumbering of the domains whose stacking is a layered oxide's."""
     layer = np.full(len(yx_nm), np.nan)
     renumbered = np.full(len(yx_nm), -1)
-    offsets: list[float] = []
+    offsets: list[ShiftOffset] = []
     pairs, along, across = stack_pairs(yx_nm, amplitude, row, domain, config.ratio_range)
     nearest = cKDTree(yx_nm).query(yx_nm, k=2)[0][:, 1] / np.linalg.norm(row, axis=1)
     for k in np.argsort([-(domain == d).sum() for d in range(domain.max(initial=-1) + 1)]):
@@ -250,19 +243,19 @@ def _with_layers(
             continue
         if np.median(nearest[mine]) < NEAREST_NEIGHBOUR:
             continue
-        offset = stacking_offset(along[own])
+        middle = 0.5 * (yx_nm[pairs[own, 0]] + yx_nm[pairs[own, 1]])
+        offset = stacking_offset(along[own], middle)
         if offset is None:
             continue
-        if _all_bright_and_straight(yx_nm, amplitude, pairs[own], along[own] - offset):
+        if _all_bright_and_straight(yx_nm, amplitude, pairs[own], along[own] - offset.at(middle)):
             continue
         spacing = across[own] * np.linalg.norm(row[pairs[own, 0]], axis=1)
-        middle = 0.5 * (yx_nm[pairs[own, 0]] + yx_nm[pairs[own, 1]])
         _, near = cKDTree(middle).query(yx_nm[mine], k=min(FRAME_NEIGHBOURS, len(middle)))
         layer[mine] = np.median(spacing[near.reshape(int(mine.sum()), -1)], axis=1)
         renumbered[mine] = len(offsets)
         offsets.append(offset)
     kept = renumbered >= 0
-    return Frames(np.where(kept[:, None], row, np.nan), layer, renumbered, np.array(offsets))
+    return Frames(np.where(kept[:, None], row, np.nan), layer, renumbered, tuple(offsets))
 
 
 def _all_bright_and_straight(yx_nm: np.ndarray, amplitude: np.ndarray, pairs: np.ndarray, shift: np.ndarray) -> bool:
@@ -280,25 +273,3 @@ def _all_bright_and_straight(yx_nm: np.ndarray, amplitude: np.ndarray, pairs: np
     # Straight above (square) or half a period beside (hexagonal: 0.29 of the spacing) the middle of the pair.
     near = distance < 0.35 * spacing
     return bool((near & (amplitude[between] > TRIPLE_BRIGHTNESS * amplitude[pairs].mean(axis=1))).mean() > 0.5)
-
-
-def stacking_offset(shift: np.ndarray) -> float | None:
-    """Offset that shear adds to the stacking shifts of a layered oxide; None when they are not those of one.
-
-    Through the jitter of an ordinary scan the three possible shifts blur into each other, but those of one crystal,
-    which mostly has one stacking, still agree: then their common mean tells the offset.
-    """
-    offset, order = shift_offset(shift)
-    if order < SHIFT_ORDER:
-        phasor = np.exp(2j * np.pi * shift).mean() if len(shift) else 0j
-        if abs(phasor) < COMMON_SHIFT_ORDER:
-            return None
-        mean = float(np.angle(phasor) / (2 * np.pi))
-        offset = mean - round(3 * mean) / 3
-    return offset if abs(offset) <= LARGEST_SHIFT_OFFSET else None
-
-
-def shift_offset(shift: np.ndarray) -> tuple[float, float]:
-    """Common offset of stacking shifts from the nearest multiple of 1/3, and how well they agree (0 to 1)."""
-    phasor = np.exp(6j * np.pi * shift).mean() if len(shift) else 0j
-    return float(np.angle(phasor) / (6 * np.pi)), float(abs(phasor))

@@ -71,7 +71,10 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
     pairs, along, _ = stack_pairs(yx, amplitude, frames.row, frames.domain, config.ratio_range)
     row_id, right = link_rows(yx, amplitude, frames)
     domain = frames.domain[pairs[:, 0]] if len(pairs) else np.zeros(0, dtype=int)
-    shift = along - frames.shift_offset[domain] if len(pairs) else along
+    shift = along.copy()
+    for k, offset in enumerate(frames.shift_offset):
+        own = domain == k
+        shift[own] -= offset.at(0.5 * (yx[pairs[own, 0]] + yx[pairs[own, 1]]))
     order = np.argsort(np.abs(shift), kind="stable")  # each column's laterally nearest partner wins
     first = ~pd.Series(pairs[order, 0]).duplicated().to_numpy()
     pairs, shift, domain = pairs[order][first], shift[order][first], domain[order][first]

@@ -71,7 +71,7 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
 
 
 def _no_frames(n: int) -> Frames:
-    return Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), np.zeros(0))
+    return Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), ())
 
 
 def _stopped(checks: list[Check]) -> bool:

@@ -107,6 +107,8 @@ def cast(maps: Maps, zone: np.ndarray, occupancy: np.ndarray, surface: Surface, 
     # short layered stretch before the view ends can be an island of it.
     beyond = LASTING_NM / 2 + np.minimum(ISLAND_SHARE * thickness, config.closing_nm)
     censored = (deepest > 0) & (available - thickness < beyond)
+    # A ray that ends before anything could be seen on it has not seen an unreconstructed surface.
+    censored |= available < config.detection_limit_nm
     profile = map_coordinates(np.nan_to_num(occupancy, nan=-1.0), position.transpose(2, 0, 1), order=0, mode="nearest")
     profile = np.where(seen & (profile >= 0), profile, np.nan)
     ceiling = bulk_ceiling(maps)

@@ -66,7 +66,7 @@ def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -
         depth_nm=depth,
         summary=summarize_points(judged, config),
         surfaces=each,
-        warnings=(*_unlike(each), *_warnings(points)),
+        warnings=(*_unlike(each), *_warnings(judged)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from atomseg.classify import ClassifyConfig, classify, contrast_check
 from atomseg.types import Phase, PhaseMap, Verdict
@@ -70,6 +71,31 @@ def test_two_percent_shear_changes_no_label(maker, shear):
     # The sheared lattice moves columns by up to 0.08 nm at the rim of the field, hence pixels at the strip's edge.
     assert (phases.labels == reference.labels).mean() > 0.97
     assert abs(share(phases, Phase.O1) - share(reference, Phase.O1)) < 0.01
+
+
+@pytest.mark.parametrize("rotation", [0, 25, 80])
+def test_drift_that_speeds_up_changes_no_label(maker, rotation):
+    """Quadratic drift shears the last lines of a scan by 8 %: that alone moves a shift by 0.15 of the period."""
+    micrograph, columns = maker.build(maker.Lattice(rotation_deg=rotation, occupancy=lambda y, x: np.full_like(y, 0.3)))
+    y_nm = columns.table["y_nm"]
+    moved = columns.table["x_nm"] + 0.08 / 2 * (y_nm - 4.0) ** 2 / 4.0
+    table = columns.table.assign(x_nm=moved, x_px=moved / micrograph.calibration.pixel_size_nm[1])
+    image = map_coordinates(
+        micrograph.image,
+        np.stack(_undrifted(micrograph.shape, micrograph.calibration.pixel_size_nm[0])),
+        order=1,
+        mode="nearest",
+    )
+    drifted = type(micrograph)(image.astype(np.float32), micrograph.calibration)
+    phases = classify(drifted, type(columns)(table), CONFIG)
+    # A shift of 1/3 is 9 of its errors (4 pm a column) from 1/6: gaps at the rim of the field lack half their columns.
+    assert share(phases, Phase.LAYERED) > 0.99
+
+
+def _undrifted(shape, pixel_nm):
+    """Where each pixel of the drifted image lies in the undrifted one."""
+    row, col = np.mgrid[: shape[0], : shape[1]].astype(float)
+    return row, col - 0.08 / 2 * (row * pixel_nm - 4.0) ** 2 / 4.0 / pixel_nm
 
 
 def test_jitter_of_ordinary_scans_does_not_stop_the_judgement(maker):

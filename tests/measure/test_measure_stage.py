@@ -90,6 +90,18 @@ def test_cropping_half_the_layer_away_turns_it_censored():
     assert half.summary.thickness_class is None
 
 
+def test_ray_that_leaves_the_view_at_once_has_seen_nothing():
+    """Where an oblique surface meets the border its normal leaves the image: that is no surface without a layer."""
+    y, x = coordinates()
+    depth = (y - 4.0) * np.cos(np.deg2rad(20)) - (x - 7.5) * np.sin(np.deg2rad(20))
+    points = measure(phase_map(slab(depth, 3.0)), calibration(), CONFIG).points
+    blind = points["available_nm"] < CONFIG.detection_limit_nm
+    assert blind.any()
+    assert (points.loc[blind, "event"] == 0).all()
+    assert (points.loc[blind, "reason"] == "field_of_view").all()
+    assert points.loc[points["event"] == 1, "thickness_nm"].min() > 2.9
+
+
 def test_lower_bound_above_twenty_is_thick():
     y, _ = coordinates(25.0, 0.06)
     profile = measure(phase_map(slab(y - 2, 99.0)), calibration(0.06), CONFIG)

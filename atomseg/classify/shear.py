@@ -1,0 +1,108 @@
+"""Shear of the scan, read off the lattice: what it adds to the stacking shifts, and how that varies over the image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Stacking shifts of a layered oxide are 0 or +-1/3, so three times the shift is a whole number: the mean phasor of that
+# is 1 without noise, 0.4 at 12 pm of jitter a column, 0.2 at 17 pm, and 0 for random shifts.
+SHIFT_ORDER = 0.2
+# The mean phasor of the shift itself, when all shifts are one: 0.75 at 21 pm of error a column, 0 for random shifts.
+# Worse scans can not tell O1 from O3 gap by gap, and are not judged.
+COMMON_SHIFT_ORDER = 0.75
+# Shear adds an offset to every shift; 0.11 on average is a shear of 3.3 degrees. Half-way stackings (1/2) have 1/6.
+LARGEST_SHIFT_OFFSET = 0.11
+# Drift that speeds up shears the ends of a scan more than its middle: the offset is a polynomial of the place, of first
+# degree from this many pairs of columns on, of second degree from four times as many...
+LEAST_PAIRS_FOR_SLOPE = 100
+# ...and is nowhere larger than this: beyond, a stack that follows it could be another stacking.
+LARGEST_LOCAL_OFFSET = 0.25
+# Slopes to start from, periods from the middle of a domain to its rim.
+SLOPES = np.linspace(-0.2, 0.2, 9)
+# Pairs that are enough to choose among them.
+ENOUGH_PAIRS = 3000
+
+
+@dataclass(frozen=True)
+class ShiftOffset:
+    """What the shear of the scan adds to stacking shifts, anywhere in the image.
+
+    Parameters
+    ----------
+    centre_nm, half_nm : numpy.ndarray
+        (2,) middle and half size of the domain (y, x), nm: places are scaled to -1..1.
+    coefficients : numpy.ndarray
+        (1,), (3,) or (6,) of 1, y, x, y², yx, x², in periods.
+    """
+
+    centre_nm: np.ndarray
+    half_nm: np.ndarray
+    coefficients: np.ndarray
+
+    def at(self, yx_nm: np.ndarray) -> np.ndarray:
+        """(N,) offset at points (N, 2), periods."""
+        terms = self.terms(yx_nm, len(self.coefficients))
+        return np.clip(terms @ self.coefficients, -LARGEST_LOCAL_OFFSET, LARGEST_LOCAL_OFFSET)
+
+    def terms(self, yx_nm: np.ndarray, n_terms: int) -> np.ndarray:
+        """(N, n_terms) polynomial terms at points."""
+        y, x = np.clip((yx_nm - self.centre_nm) / self.half_nm, -1.0, 1.0).T
+        return np.stack([np.ones_like(y), y, x, y * y, y * x, x * x][:n_terms], axis=1)
+
+
+def stacking_offset(shift: np.ndarray, yx_nm: np.ndarray) -> ShiftOffset | None:
+    """Offset that shear adds to the stacking shifts of a layered oxide; None when they are not those of one.
+
+    Through the jitter of an ordinary scan the three possible shifts blur into each other, but those of one crystal,
+    which mostly has one stacking, still agree: then their common mean tells the offset.
+
+    Parameters
+    ----------
+    shift : numpy.ndarray
+        (N,) lateral distances of columns one layer apart, periods.
+    yx_nm : numpy.ndarray
+        (N, 2) where, nm.
+    """
+    folds, order = 3, _order(shift, 3)
+    if order < SHIFT_ORDER:
+        folds, order = 1, _order(shift, 1)
+        if order < COMMON_SHIFT_ORDER:
+            return None
+    mean = float(np.angle(np.exp(2j * np.pi * folds * shift).mean()) / (2 * np.pi * folds))
+    multiple = round(3 * mean) / 3
+    if abs(mean - multiple) > LARGEST_SHIFT_OFFSET:
+        return None
+    low, high = yx_nm.min(axis=0), yx_nm.max(axis=0)
+    flat = ShiftOffset(0.5 * (low + high), np.maximum(0.5 * (high - low), 1e-3), np.array([mean - multiple]))
+    return _sloping(flat, shift - multiple, yx_nm, folds)
+
+
+def _order(shift: np.ndarray, folds: int) -> float:
+    """How well shifts agree modulo 1 / folds: 0 for random ones, 1 without noise."""
+    return float(abs(np.exp(2j * np.pi * folds * shift).mean())) if len(shift) else 0.0
+
+
+def _sloping(flat: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: int) -> ShiftOffset:
+    """The offset as a polynomial of the place.
+
+    The best slope of a coarse grid comes first, since shifts are known modulo 1 / folds only and a fit that starts flat
+    can end a fold away; then scoring steps for von Mises errors, of first and of second degree.
+    """
+    if len(shift) < LEAST_PAIRS_FOR_SLOPE:
+        return flat
+    turn = 2 * np.pi * folds
+    terms = flat.terms(yx_nm, 6)
+    grid = np.stack(np.meshgrid(SLOPES, SLOPES, indexing="ij"), axis=-1).reshape(-1, 2)
+    some = slice(None, None, max(1, len(shift) // ENOUGH_PAIRS))
+    phasor = np.exp(1j * turn * (shift[some, None] - terms[some, 1:3] @ grid.T)).mean(axis=0)
+    # Of slopes that fit as well the smallest.
+    best = int(np.argmax(np.abs(phasor) - 0.1 * np.linalg.norm(grid, axis=1)))
+    level = float(np.angle(phasor[best] * np.exp(-1j * turn * flat.coefficients[0]))) / turn + flat.coefficients[0]
+    coefficients = np.array([level, *grid[best]])
+    for n_terms in (3, 6) if len(shift) >= 4 * LEAST_PAIRS_FOR_SLOPE else (3,):
+        coefficients = np.pad(coefficients, (0, n_terms - len(coefficients)))
+        inverse = np.linalg.pinv(terms[:, :n_terms])
+        for _ in range(12):
+            off = turn * (shift - terms[:, :n_terms] @ coefficients)
+            coefficients = coefficients + inverse @ np.sin(off) / (turn * max(float(np.cos(off).mean()), 0.2))
+    return ShiftOffset(flat.centre_nm, flat.half_nm, coefficients)
