@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
-from scipy.ndimage import binary_closing, distance_transform_edt, map_coordinates
+from scipy.ndimage import binary_closing, distance_transform_edt
 from scipy.spatial import Delaunay, QhullError, cKDTree
 from skimage.draw import polygon
 from skimage.measure import label
@@ -59,12 +59,14 @@ class Grid:
         x = np.linspace(0, values.shape[1] - 1, shape[1])
         if order == 0:
             return values[np.rint(y).astype(int)[:, None], np.rint(x).astype(int)[None, :]]
-        out = np.empty(shape, dtype=np.float32)
-        for start in range(0, shape[0], 256):  # strips keep the coordinate arrays small
-            rows = y[start : start + 256]
-            where = np.meshgrid(rows, x, indexing="ij")
-            out[start : start + 256] = map_coordinates(values, where, order=order, mode="nearest")
-        return out
+        # Bilinear, one axis after the other: a hundred times fewer products than point by point.
+        for axis, at in enumerate((y, x)):
+            below = np.minimum(at.astype(int), values.shape[axis] - 2)
+            weight = (at - below).astype(np.float32)
+            weight = weight[:, None] if axis == 0 else weight[None, :]
+            low, high = (np.take(values, below + k, axis=axis).astype(np.float32) for k in (0, 1))
+            values = low + (high - low) * weight
+        return values
 
 
 def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.ndarray:
@@ -148,29 +150,35 @@ def paint(
     shape = micrograph.shape
     grid = Grid.over(micrograph, config.grid_nm)
     crystal = grid.to_pixels(crystal_distance(columns_yx_nm, grid, config.outline_nm), shape, order=1) > 0
-    labels = np.where(crystal, Phase.UNRESOLVED, Phase.NONE).astype(np.uint8)
+    labels = np.where(crystal, _code(Phase.UNRESOLVED), _code(Phase.NONE))
     confidence, occupancy = np.ones(shape, np.float32), np.full(shape, np.nan, np.float32)
     if len(gaps) == 0:
         return labels, confidence, occupancy
     site = gaps[["y_nm", "x_nm"]].to_numpy()
     distance, nearest = cKDTree(site).query(grid.points, distance_upper_bound=REACH_NM, workers=2)
     judged = np.isfinite(distance)
-    nearest = np.where(judged, nearest, 0)
+    nearest = np.where(judged, nearest, 0).astype(np.int32)
     field = _interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest)
     occupancy_px = grid.to_pixels(field, shape, order=1)
     state = probability.argmax(axis=1)
     unsure = judged & (state[nearest] == STATES.index(Phase.UNRESOLVED))
     judged_px = grid.to_pixels((judged & ~unsure).reshape(grid.shape), shape, order=0)
-    named = np.where(occupancy_px >= config.occupancy_threshold, Phase.ROCKSALT, Phase.LAYERED)
-    labels = np.where(crystal & judged_px, named, labels).astype(np.uint8)
-    strips = _draw_o1(gaps, columns_yx_nm, frames, state, micrograph)
-    labels[strips & crystal] = Phase.O1
-    occupancy = np.where(crystal & judged_px, occupancy_px, np.nan).astype(np.float32)
+    judged_px &= crystal
+    named = np.where(occupancy_px >= config.occupancy_threshold, _code(Phase.ROCKSALT), _code(Phase.LAYERED))
+    labels = np.where(judged_px, named, labels)
+    if (state == STATES.index(Phase.O1)).any():
+        labels[_draw_o1(gaps, columns_yx_nm, frames, state, micrograph) & crystal] = Phase.O1
+    occupancy = np.where(judged_px, occupancy_px, np.float32(np.nan))
     by_code = np.zeros((len(probability), len(Phase)), np.float32)
     by_code[:, [int(s) for s in STATES]] = probability
     nearest_px = grid.to_pixels(nearest.reshape(grid.shape), shape, order=0)
-    confidence = np.where(labels == Phase.NONE, 1.0, by_code[nearest_px, labels]).astype(np.float32)
+    confidence = np.where(labels == Phase.NONE, np.float32(1.0), by_code[nearest_px, labels])
     return labels, confidence, occupancy
+
+
+def _code(phase: Phase) -> np.uint8:
+    """Phase code in the type of a map: larger types cost time and memory on every pixel."""
+    return np.uint8(int(phase))
 
 
 def _interpolate(site: np.ndarray, value: np.ndarray, grid: Grid, nearest: np.ndarray) -> np.ndarray:

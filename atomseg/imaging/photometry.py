@@ -20,6 +20,9 @@ SAME_SITE_NM = 0.06
 RENDER_SIGMAS = 4.0
 # Amplitude and background can only be told apart when most of the window is in the image.
 MIN_WINDOW_FRACTION = 0.6
+# Pixels finer than this share of a column's standard deviation are averaged first: the noise of a fit does not change,
+# its cost falls with the square (up to 1.2 sigma the loss of information is under 1 %).
+COARSEST_SHARE = 0.7
 # Window pixels held at once: 8 bytes times some ten arrays of them stays near 100 MB.
 CHUNK_PIXELS = 1_000_000
 
@@ -129,6 +132,9 @@ def forced_amplitudes(
     result = np.full((3, len(sites)), np.nan)
     usable = np.flatnonzero(np.isfinite(sites).all(1))
     if len(usable):
+        bins = np.maximum(COARSEST_SHARE * float(fwhm.min()) / FWHM_PER_SIGMA // step, 1).astype(int)
+        if bins.max() > 1 and (np.asarray(image.shape) >= bins).all():
+            return _on_averaged_pixels(image, sites, fwhm, step, bins=bins, neighbours=neighbours, radius_nm=radius_nm)
         sites_nm, sigma_nm = sites[usable] * step, fwhm[usable] / FWHM_PER_SIGMA
         residual = np.asarray(image, dtype=np.float64)
         own = _OwnColumns.of(neighbours, sites_nm, step)
@@ -139,6 +145,42 @@ def forced_amplitudes(
         radius = max(radius_nm, 1.85 * float(np.median(sigma_nm)), 2.01 * float(step.max()))
         result[:, usable] = _fit_sites(residual, sites_nm, sigma_nm, radius_nm=radius, step=step, own=own)
     return result[0], result[1], result[2]
+
+
+def _on_averaged_pixels(
+    image: np.ndarray,
+    sites: np.ndarray,
+    fwhm: np.ndarray,
+    step: np.ndarray,
+    *,
+    bins: np.ndarray,
+    neighbours: Columns | None,
+    radius_nm: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`forced_amplitudes` on blocks of `bins` pixels (y, x); a Gaussian averaged over a block is wider and lower."""
+    rows, cols = np.asarray(image.shape) // bins
+    blocks = image[: rows * bins[0], : cols * bins[1]].reshape(rows, bins[0], cols, bins[1])
+    averaged = blocks.mean(axis=(1, 3), dtype=np.float64)
+    # Variance of the places of the pixels in a block, in the unit of a squared full width.
+    widening = FWHM_PER_SIGMA**2 * float(((bins**2 - 1) / 12.0 * step**2).mean())
+    if neighbours is not None:
+        table = neighbours.table
+        major, minor = (table[name].to_numpy(dtype=np.float64) for name in ("fwhm_major_nm", "fwhm_minor_nm"))
+        wide = {"fwhm_major_nm": np.sqrt(major**2 + widening), "fwhm_minor_nm": np.sqrt(minor**2 + widening)}
+        lower = major * minor / (wide["fwhm_major_nm"] * wide["fwhm_minor_nm"])
+        place = (neighbours.yx_px + 0.5) / bins - 0.5
+        moved = {"y_px": place[:, 0], "x_px": place[:, 1], "amplitude": table["amplitude"] * lower, **wide}
+        neighbours = Columns(table.assign(**moved))
+    amplitude, error, background = forced_amplitudes(
+        averaged,
+        (sites + 0.5) / bins - 0.5,
+        np.sqrt(fwhm**2 + widening),
+        (float(step[0] * bins[0]), float(step[1] * bins[1])),
+        neighbours=neighbours,
+        radius_nm=radius_nm,
+    )
+    higher = 1.0 + widening / fwhm**2
+    return amplitude * higher, error * higher, background
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,27 @@ def test_exact_on_a_noise_free_lattice_with_neighbours_subtracted():
     assert error[inner].max() < 0.3
 
 
+@pytest.mark.parametrize("pixel_nm", [(0.009, 0.008), (0.005, 0.005)])
+def test_fine_pixels_are_averaged_without_a_trace(pixel_nm):
+    """Blocks of 2 x 2 to 4 x 4 pixels: columns are lower and wider there, and come back with their own height."""
+    rng = np.random.default_rng(3)
+    bright = np.stack(np.meshgrid(np.arange(5) * 0.4 + 0.11, np.arange(5) * 0.4 + 0.13, indexing="ij"), -1).reshape(
+        -1, 2
+    )
+    dim = bright[:16] + 0.2 + rng.uniform(-0.01, 0.01, (16, 2))
+    shape = tuple(np.ceil(2.2 / np.array(pixel_nm)).astype(int))
+    y, x = np.meshgrid(*(np.arange(n) * p for n, p in zip(shape, pixel_nm, strict=True)), indexing="ij")
+    true = np.linspace(0.0, 40.0, len(dim))
+    image = np.full(shape, 12.0)
+    for (cy, cx), height in zip([*bright, *dim], [100.0] * len(bright) + list(true), strict=True):
+        image += height * np.exp(-4 * np.log(2) * ((y - cy) ** 2 + (x - cx) ** 2) / 0.12**2)
+    neighbours = _columns(bright / pixel_nm, 100.0, fwhm=(0.12, 0.12))
+    amplitude, _, background = forced_amplitudes(image, dim / pixel_nm, 0.12, pixel_nm, neighbours=neighbours)
+    # As for whole pixels, and the averaged Gaussian is a Gaussian to fourth order only: 1e-3 of the height.
+    assert np.abs(amplitude - true).max() < 0.15
+    assert np.abs(background - 12.0).max() < 0.15
+
+
 def test_sites_do_not_leak_into_each_other():
     # Overlapping sites (0.16 nm apart, FWHM 0.16 nm) of very different height, none of them fitted before.
     yx = np.array([(30.0, 20.0 + 0.16 / PIXEL_NM[1] * i) for i in range(6)])
