@@ -59,7 +59,8 @@ class Dislocation:
         x, y = relative @ along, relative @ across
         square = np.maximum(x * x + y * y, FROZEN_NM**2)
         nu = self.poisson_ratio
-        angle = np.arctan2(y, x) if self.slips else 0.0
+        # Columns on the cut itself all go with one side, whatever the rounding of their coordinates.
+        angle = np.arctan2(np.where(np.abs(y) < 1e-9, 0.0, y), x) if self.slips else 0.0
         u = angle + x * y / (2 * (1 - nu) * square)
         v = -((1 - 2 * nu) * np.log(square / far_nm**2) + (x * x - y * y) / square) / (4 * (1 - nu))
         return np.asarray(b / (2 * np.pi) * (u[:, None] * along + v[:, None] * across))
