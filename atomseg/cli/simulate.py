@@ -31,10 +31,10 @@ def simulate_command(  # noqa: PLR0917 - Typer reads the options off the signatu
     """Simulate micrographs; each folder OUT/scene_0000 holds a calibrated image and its truth."""
     if n < 1 or seed < 0:
         raise UsageError(f"-n {n} --seed {seed}: allowed are n from 1 and a seed from 0")
-    if config is None and cif is None:
-        raise UsageError("nothing to simulate: name a CONFIG (e.g. cathode_surface), or give --cif FILE --zone U V W")
     if (cif is None) != (zone is None):
         raise UsageError("--cif and --zone go together, e.g. --cif Si.cif --zone 1 1 0")
+    if config is None and cif is None:
+        raise UsageError("nothing to simulate: name a CONFIG (e.g. cathode_surface), or give --cif FILE --zone U V W")
     import numpy as np
     from tqdm import tqdm
 

@@ -64,9 +64,9 @@ class DefectConfig(StageConfig):
     dislocation_kinds: tuple[DislocationKind, ...] = ("plane", "partial")
     poisson_ratio: Range = (0.25, 0.33)
     core_radius_nm: float = 0.3
-    p_tetrahedral: float = 0.12
+    p_tetrahedral: float = 0.2
     tetrahedral: Range = (0.05, 0.30)
-    p_overlap: float = 0.04
+    p_overlap: float = 0.06
     overlap: Range = (0.05, 0.95)
 
     def __post_init__(self) -> None:

@@ -109,9 +109,9 @@ class SurfaceConfig(StageConfig):
     correlation_nm: Range = (0.8, 6.0)
     p_stepped: float = 0.35
     step_nm: Range = (0.2, 1.0)
-    cover_nm: Range = (0.3, 5.0)
+    cover_nm: Range = (0.3, 10.0)
     p_cover: float = 0.6
-    cover_level: Range = (0.03, 1.0)
+    cover_level: Range = (0.03, 2.0)
 
     def __post_init__(self) -> None:
         check_ranges(

@@ -79,7 +79,7 @@ def test_a_supercell_is_reduced_to_its_motif():
     # The [110] zone of the supercell 2 x 2 x 3 is [110] of the cell too: dumbbells of a / 4 = 0.1358 nm.
     (one, two) = view.columns
     cells = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]) @ view.basis_yx_nm
-    distance = np.linalg.norm(cells + [one.y_nm - two.y_nm, one.x_nm - two.x_nm], axis=1).min()
+    distance = np.linalg.norm(cells + np.array([one.y_nm - two.y_nm, one.x_nm - two.x_nm]), axis=1).min()
     assert distance == pytest.approx(0.1358, abs=1e-4)
 
 
@@ -98,7 +98,7 @@ def test_published_spacings():
     assert (metal.occupants, sulphur.occupants) == ({"Mo": 1.0}, {"S": 1.0})
     assert sulphur.atoms_per_nm == pytest.approx(2 * metal.atoms_per_nm)
     cells = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]) @ view.basis_yx_nm
-    gap = np.linalg.norm(cells + [metal.y_nm - sulphur.y_nm, metal.x_nm - sulphur.x_nm], axis=1).min()
+    gap = np.linalg.norm(cells + np.array([metal.y_nm - sulphur.y_nm, metal.x_nm - sulphur.x_nm]), axis=1).min()
     assert gap == pytest.approx(0.1824, abs=1e-4)
 
 
