@@ -9,11 +9,11 @@ from scipy.spatial import cKDTree
 
 from atomseg.simulate import simulate
 from atomseg.simulate.cathode import Reconstruction, build_cathode, draw_lattice
-from atomseg.simulate.defects import Bend, Defects
-from atomseg.simulate.dislocations import Dislocation, partial_dislocation
+from atomseg.simulate.defects import Bend, Defects, draw_defects
+from atomseg.simulate.dislocations import Dislocation, apart, partial_dislocation
 from atomseg.simulate.faults import slip_displacement
 from atomseg.simulate.other import PlanarLattice, build_planar
-from atomseg.simulate.specimen import ATOM, INTERLAYER, TM, View
+from atomseg.simulate.specimen import ATOM, INTERLAYER, OXYGEN, TM, View
 from atomseg.simulate.structure import draw_structure
 from atomseg.types import Phase
 
@@ -114,6 +114,21 @@ def test_an_edge_dislocation_strains_as_elasticity_says():
     expected = -b * (1 - 2 * nu) / (2 * np.pi * (1 - nu)) * points[:, 1] / (points**2).sum(axis=1)
     # Second-order differences over 2e-4 nm: relative error far below 1e-5.
     assert divergence == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_displacement_jumps_by_the_burgers_vector():
+    burgers = np.array([0.083, -0.473])
+    dislocation = Dislocation((0.3, 0.2), tuple(burgers), 0.28)
+    along = burgers / np.linalg.norm(burgers)
+    # The cut runs from the core against the Burgers vector; 1e-6 nm to its two sides.
+    sides = np.array([0.3, 0.2]) - along + 1e-6 * np.outer([1.0, -1.0], [-along[1], along[0]])
+    above, below = dislocation.displacement(sides, 5.0)
+    assert above - below == pytest.approx(burgers, abs=1e-5)
+
+
+def test_of_two_columns_in_a_core_that_meet_one_stays():
+    points = np.array([[0.0, 0.0], [0.0, 0.05], [0.0, 0.3], [0.0, 0.02]])
+    assert apart(points, np.array([True, True, True, False])).tolist() == [True, False, True, True]
 
 
 def test_the_glide_cut_cannot_be_seen(lattice):
@@ -241,6 +256,9 @@ def test_tetrahedral_metal_stands_a_third_of_a_period_beside_its_site(plain_conf
     # Between two oxygen columns of its tetrahedron and away from all metal: no metal column nearer than 0.16 nm.
     metal = sites.yx_nm[sites.species == TM]
     assert cKDTree(metal).query(beside.yx_nm)[0].min() > 0.16
+    # In the middle of its tetrahedron: the next oxygen columns are those of its base, 0.11 nm away; on the wrong side
+    # of the layer it would be 0.08 nm from its apex.
+    assert cKDTree(sites.yx_nm[sites.species == OXYGEN]).query(beside.yx_nm)[0].min() > 0.1
     share = beside.occupancy.sum() / (beside.occupancy.sum() + octahedral.occupancy[parent].sum())
     assert share == pytest.approx(0.3, abs=0.05)  # columns without a tetrahedral atom are not in this sum
     assert np.all(beside.mean_occupancy < 0.8)
@@ -287,8 +305,7 @@ def test_another_crystal_has_dislocations_of_its_lattice():
 
 
 def test_without_defects_no_random_number_is_taken(plain_config):
-    plain = plain_config()
-    other = replace(plain, defects=replace(plain.defects, vacancies=fixed(0.5), core_radius_nm=0.7))
-    one, two = (draw_structure(c, VIEW, np.random.default_rng(5)).sites for c in (plain, other))
-    assert np.array_equal(one.yx_nm, two.yx_nm)
-    assert np.array_equal(one.weight, two.weight)
+    rng = np.random.default_rng(5)
+    before = rng.bit_generator.state
+    assert draw_defects(plain_config().defects, VIEW, rng, layered=True) == Defects()
+    assert rng.bit_generator.state == before
