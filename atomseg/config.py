@@ -93,6 +93,7 @@ def load_simulation_config(path: str | Path) -> "SceneConfig":
     from atomseg.simulate import SceneConfig
 
     data, where = _read(path, "simulate")
+    _structures_beside(data, where)
     return _validated(SceneConfig, data, where)
 
 
@@ -120,6 +121,7 @@ def load_train_config(path: str | Path) -> "tuple[TrainConfig, SceneConfig]":
     if isinstance(simulation, str):
         beside = Path(where).parent / simulation
         return config, load_simulation_config(beside if beside.is_file() else simulation)
+    _structures_beside(simulation, where)
     return config, _validated(SceneConfig, simulation, where, prefix="simulation.")
 
 
@@ -199,6 +201,18 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, Any], str]:
     if not isinstance(data, dict):
         raise ConfigError(f"{file}: expected keys with values, got {type(data).__name__}")
     return data, str(file)
+
+
+def _structures_beside(simulation: Any, where: str) -> None:
+    """Paths of structure files, which are seen from the configuration file, made absolute."""
+    other = simulation.get("other") if isinstance(simulation, dict) else None
+    if not isinstance(other, dict) or not isinstance(other.get("cif"), list):
+        return
+    paths = other["cif"]
+    other["cif"] = [str((Path(where).parent / p).resolve()) if isinstance(p, str) else p for p in paths]
+    missing = [p for p in other["cif"] if isinstance(p, str) and not Path(p).is_file()]
+    if missing:
+        raise ConfigError(f"{where}: key 'other.cif' names {missing[0]}, which is not there; paths start at this file")
 
 
 def _find(path: str | Path, kind: str) -> Path:

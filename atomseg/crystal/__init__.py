@@ -2,6 +2,7 @@
 
 from atomseg.crystal.cell import Crystal, Site, list_crystals, load_crystal
 from atomseg.crystal.elements import ATOMIC_NUMBERS, haadf_weight
+from atomseg.crystal.from_ase import crystal_from_ase, read_crystal
 from atomseg.crystal.projection import ProjectedColumn, ProjectedLattice, ZoneFamily, project
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "ProjectedLattice",
     "Site",
     "ZoneFamily",
+    "crystal_from_ase",
     "haadf_weight",
     "list_crystals",
     "load_crystal",
     "project",
+    "read_crystal",
 ]

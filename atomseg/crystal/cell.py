@@ -17,6 +17,8 @@ CENTRING = {
     "F": ((0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0)),
     "R": ((0.0, 0.0, 0.0), (2 / 3, 1 / 3, 1 / 3), (1 / 3, 2 / 3, 2 / 3)),
 }
+# Axes closer than this are equal by symmetry: files give them to 1e-4 nm or better.
+EQUAL_NM = 1e-4
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Crystal:
         Motif of one lattice point.
     source : str
         Where the numbers come from.
+    translations : tuple of tuple of float
+        Lattice points of the cell, fractional, where the letter of the centring does not say them (structures from
+        files, supercells); empty takes those of `centring`.
+    zones : tuple of tuple of int
+        The zone axes with a meaning, for single layers; empty for all.
     """
 
     name: str
@@ -66,6 +73,8 @@ class Crystal:
     angles_deg: tuple[float, float, float]
     sites: tuple[Site, ...]
     source: str
+    translations: tuple[tuple[float, float, float], ...] = ()
+    zones: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def vectors_nm(self) -> np.ndarray:
@@ -80,12 +89,17 @@ class Crystal:
     @property
     def lattice_points(self) -> np.ndarray:
         """(n, 3) float64 fractional lattice points of the conventional cell."""
-        return np.array(CENTRING[self.centring])
+        return np.array(self.translations or CENTRING[self.centring])
 
     @property
     def hexagonal(self) -> bool:
         """Whether the axes are hexagonal (a = b, gamma = 120 degrees)."""
-        return self.angles_deg[2] == 120.0
+        return self.angles_deg == (90.0, 90.0, 120.0) and abs(self.cell_nm[0] - self.cell_nm[1]) < EQUAL_NM
+
+    @property
+    def cubic(self) -> bool:
+        """Whether the cell is a cube."""
+        return self.angles_deg == (90.0, 90.0, 90.0) and max(self.cell_nm) - min(self.cell_nm) < EQUAL_NM
 
 
 def list_crystals() -> tuple[str, ...]:
@@ -120,6 +134,7 @@ def load_crystal(name: str) -> Crystal:
         angles_deg=_triple(data["angles_deg"]),
         sites=sites,
         source=data["source"],
+        zones=tuple((int(u), int(v), int(w)) for u, v, w in data.get("zones", ())),
     )
 
 

@@ -12,7 +12,7 @@ from atomseg.errors import ConfigError
 
 # Atoms whose projections are closer than this are one column: less than any bond, more than rounding in the data files.
 SAME_COLUMN_NM = 0.002
-_SEARCH = 3  # lattice vectors with indices up to this are tried for the projected basis
+_SEARCH = 3  # lattice vectors with indices up to this, or to the largest of the zone, are tried for the projected basis
 
 
 class ZoneFamily(StrEnum):
@@ -95,9 +95,9 @@ def project(crystal: Crystal, zone: tuple[int, int, int]) -> ProjectedLattice:
     cell = crystal.vectors_nm
     beam = np.asarray(zone, float) @ cell
     axes = _screen_axes(crystal, zone, beam / np.linalg.norm(beam))
-    lattice = _lattice_vectors(crystal) @ cell
+    lattice = _lattice_vectors(crystal, zone) @ cell
     basis = _projected_basis(lattice @ axes.T, x_first=not _has_stacking_view(crystal, zone))
-    repeat = _repeat_nm(crystal, beam)
+    repeat = _repeat_nm(lattice, beam)
     columns = _columns(crystal, basis, axes, repeat)
     return ProjectedLattice(basis, columns, repeat, zone_family(crystal, zone))
 
@@ -111,6 +111,8 @@ def zone_family(crystal: Crystal, zone: tuple[int, int, int]) -> ZoneFamily:
             norm = (u * u + v * v - u * v) // gcd(u, v) ** 2
             return {1: ZoneFamily.CLOSE_PACKED, 3: ZoneFamily.PERP_112}.get(norm, ZoneFamily.OTHER)
         return ZoneFamily.C_AXIS if u == v == 0 else ZoneFamily.OTHER
+    if not crystal.cubic:
+        return ZoneFamily.OTHER
     divisor = gcd(gcd(u, v), w)
     reduced = tuple(sorted(abs(i) // divisor for i in zone))
     cubic = {(0, 1, 1): ZoneFamily.CLOSE_PACKED, (1, 1, 2): ZoneFamily.PERP_112, (1, 1, 1): ZoneFamily.C_AXIS}
@@ -122,6 +124,8 @@ def _stacking_direction(crystal: Crystal, zone: tuple[int, int, int]) -> np.ndar
     cell = crystal.vectors_nm
     if crystal.hexagonal:
         return cell[2] if zone[2] == 0 else None
+    if not crystal.cubic:
+        return None
     for signs in product((1, -1), repeat=3):
         if sum(s * z for s, z in zip(signs, zone, strict=True)) == 0:
             return np.asarray(signs, float) @ cell
@@ -136,7 +140,7 @@ def _screen_axes(crystal: Crystal, zone: tuple[int, int, int], beam: np.ndarray)
     """(2, 3) unit vectors of the image's y and x in the crystal's Cartesian frame."""
     up = _stacking_direction(crystal, zone)
     if up is None:
-        candidates = _lattice_vectors(crystal) @ crystal.vectors_nm
+        candidates = _lattice_vectors(crystal, zone) @ crystal.vectors_nm
         flat = candidates - np.outer(candidates @ beam, beam)
         length = np.linalg.norm(flat, axis=1)
         length[length < SAME_COLUMN_NM] = np.inf
@@ -148,9 +152,10 @@ def _screen_axes(crystal: Crystal, zone: tuple[int, int, int], beam: np.ndarray)
     return np.array([y, np.cross(y, beam)])
 
 
-def _lattice_vectors(crystal: Crystal) -> np.ndarray:
+def _lattice_vectors(crystal: Crystal, zone: tuple[int, int, int]) -> np.ndarray:
     """(n, 3) fractional lattice vectors with small indices, zero left out."""
-    grid = np.array(list(product(range(-_SEARCH, _SEARCH + 1), repeat=3)), float)
+    reach = max(_SEARCH, *(abs(i) for i in zone))
+    grid = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1.0)] * 3, indexing="ij"), -1).reshape(-1, 3)
     vectors = (grid[:, None, :] + crystal.lattice_points[None]).reshape(-1, 3)
     return vectors[np.abs(vectors).sum(1) > 1e-9]
 
@@ -171,9 +176,8 @@ def _projected_basis(flat: np.ndarray, *, x_first: bool) -> np.ndarray:
     return np.array([first, second])
 
 
-def _repeat_nm(crystal: Crystal, beam: np.ndarray) -> float:
+def _repeat_nm(vectors: np.ndarray, beam: np.ndarray) -> float:
     """Shortest lattice period along the beam, nm."""
-    vectors = _lattice_vectors(crystal) @ crystal.vectors_nm
     direction = beam / np.linalg.norm(beam)
     along = vectors @ direction
     off = np.linalg.norm(vectors - np.outer(along, direction), axis=1)

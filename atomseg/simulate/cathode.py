@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from atomseg.crystal import haadf_weight, load_crystal
+from atomseg.simulate.defects import Defects
+from atomseg.simulate.dislocations import apart, core_distance, moved_by
 from atomseg.simulate.faults import Fault, slip_displacement
 from atomseg.simulate.layer import Layer, Patches, layer_occupancy
 from atomseg.simulate.sampling import SmoothField, uniform
@@ -95,12 +97,24 @@ class Reconstruction:
         Islands that stayed layered.
     faults : tuple of Fault
         O1 gaps.
+    defects : Defects
+        What else is wrong with it.
     """
 
     outline: Outline = Outline()  # noqa: RUF009  # frozen
     layers: tuple[Layer, ...] = ()
     patches: Patches | None = None
     faults: tuple[Fault, ...] = ()
+    defects: Defects = Defects()  # noqa: RUF009  # frozen
+
+
+def draw_strain(
+    config: LatticeConfig, view: View, rng: np.random.Generator
+) -> tuple[tuple[SmoothField, SmoothField], float]:
+    """Smooth displacement (y, x) of unit variance, and its rms in nm."""
+    length = uniform(rng, (2.0, 8.0))
+    rms = uniform(rng, config.strain_rms) * length
+    return (SmoothField(rng, view.extent_nm, (length, length)), SmoothField(rng, view.extent_nm, (length, length))), rms
 
 
 def draw_lattice(
@@ -151,18 +165,17 @@ def build_cathode(lattice: Lattice, view: View, change: Reconstruction, rng: np.
     interlayer columns is the local mean: `settle_occupancy` draws the atoms.
     """
     u, row = _grid(lattice, view)
-    third = lattice.period_nm / 3.0 * _sense(lattice, row)
+    third = lattice.period_nm / 3.0 * sense_at(lattice, row)
     shift, fault_index = slip_displacement(
         change.faults, u, row, lattice.row_nm, lattice.sense * lattice.period_nm / 3.0
     )
-    yx = lattice.frame.to_yx(u + shift, row)
-    inside = view.inside(yx, 0.5)
-    u, yx, row, third, fault_index = (a[inside] for a in (u + shift, yx, row, third, fault_index))
+    yx, judged, kept = _placed(lattice, view, change.defects, np.stack([u + shift, row * lattice.row_nm], axis=1))
+    u, row, third, fault_index = (a[kept] for a in (u + shift, row, third, fault_index))
     mean = mean_occupancy(lattice, change, yx)
     gap = np.where(mean >= 0.5, Phase.ROCKSALT, Phase.LAYERED)
     for i, fault in enumerate(change.faults):
         members = fault_index == i
-        mean[members] = fault.occupancy
+        mean[members] = change.defects.overlap + (1.0 - change.defects.overlap) * fault.occupancy
         gap[members] = Phase.O1
     is_tm = row % 2 == 0
     phase, alt = _phases(u, row, lattice, gap, mean)
@@ -176,8 +189,27 @@ def build_cathode(lattice: Lattice, view: View, change: Reconstruction, rng: np.
         phase_alt=alt,
         lattice_uv=np.stack([u, row], axis=1),
         domain=np.zeros(len(yx), np.int8),
+        judged=judged,
     )
     return _displace(lattice, _with_oxygen(lattice, cations, third), rng)
+
+
+def _placed(
+    lattice: Lattice, view: View, defects: Defects, uv_nm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lattice points moved by dislocations and bending: (y, x), judged or not, and the index of those in view."""
+    near = np.zeros(len(uv_nm), bool)
+    apart_enough = ~near
+    if defects.dislocations:
+        uv_nm = uv_nm + moved_by(defects.dislocations, uv_nm, view.radius_nm)
+        distance = core_distance(defects.dislocations, uv_nm)
+        near = distance < defects.core_radius_nm
+        apart_enough = apart(uv_nm, distance < 2 * defects.core_radius_nm)
+    yx = lattice.frame.to_yx(uv_nm[:, 0], uv_nm[:, 1] / lattice.row_nm)
+    if defects.bend is not None:
+        yx = yx + defects.bend.displacement(yx)
+    kept = np.flatnonzero(view.inside(yx, 0.5) & apart_enough)
+    return yx[kept], ~near[kept], kept
 
 
 def mean_occupancy(lattice: Lattice, change: Reconstruction, yx_nm: np.ndarray) -> np.ndarray:
@@ -192,7 +224,7 @@ def mean_occupancy(lattice: Lattice, change: Reconstruction, yx_nm: np.ndarray) 
     return mean
 
 
-def _sense(lattice: Lattice, row: np.ndarray) -> np.ndarray:
+def sense_at(lattice: Lattice, row: np.ndarray) -> np.ndarray:
     """(N,) stacking sense at each row."""
     if lattice.twin_row is None:
         return np.full(len(row), lattice.sense)
@@ -290,20 +322,3 @@ def _displace(lattice: Lattice, sites: Sites, rng: np.random.Generator) -> Sites
     smooth = np.stack([lattice.strain[0](y, x), lattice.strain[1](y, x)], axis=1) * lattice.strain_nm
     static = rng.standard_normal(sites.yx_nm.shape) * lattice.displacement_nm
     return replace(sites, yx_nm=sites.yx_nm + smooth + static)
-
-
-def settle_occupancy(sites: Sites, thickness_nm: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Sites:
-    """Draw the atoms of each interlayer column: a binomial of its number of atoms around the local mean.
-
-    The signal follows the drawn occupancy with a further scatter, because an impurity counts differently at different
-    depths (10.1038/srep12419): about a tenth of the signal for half-filled columns.
-    """
-    is_li = sites.species == INTERLAYER
-    atoms = np.maximum(np.round(thickness_nm[is_li] / lattice.a_nm), 1).astype(int)
-    drawn = rng.binomial(atoms, np.clip(sites.mean_occupancy[is_li], 0.0, 1.0)) / atoms
-    lithium = haadf_weight({"Li": 1.0}, lattice.exponent) / haadf_weight({"Ni": 1.0}, lattice.exponent)
-    depth_scatter = 1.0 + 0.25 * np.sqrt(drawn * (1.0 - drawn)) * rng.standard_normal(len(drawn))
-    signal = drawn**lattice.mixing_exponent * np.maximum(depth_scatter, 0.3) + (1.0 - drawn) * lithium
-    occupancy, weight = sites.occupancy.copy(), sites.weight.copy()
-    occupancy[is_li], weight[is_li] = drawn, signal
-    return replace(sites, occupancy=occupancy, weight=weight)

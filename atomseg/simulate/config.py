@@ -1,9 +1,13 @@
 """What a scene is drawn from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from atomseg.errors import ConfigError
+from atomseg.simulate.defect_config import DefectConfig
 from atomseg.simulate.imaging_config import BackgroundConfig, DetectorConfig, OpticsConfig, ScanConfig
+from atomseg.simulate.other import check_file
+from atomseg.simulate.other_config import OtherConfig
 from atomseg.simulate.ranges import check_ranges
 from atomseg.simulate.specimen_config import (
     DomainConfig,
@@ -11,7 +15,6 @@ from atomseg.simulate.specimen_config import (
     FoilConfig,
     LatticeConfig,
     LayerConfig,
-    OtherConfig,
     SurfaceConfig,
 )
 from atomseg.types import StageConfig
@@ -27,7 +30,7 @@ class SceneConfig(StageConfig):
         (H, W) of the image, pixels.
     p_cathode, p_other, p_nothing : float
         Relative weights of: a layered cathode down a close-packed row, any other lattice, no crystal at all.
-    lattice, surface, layer, faults, domains, other, foil, optics, background, scan, detector
+    lattice, surface, layer, faults, domains, defects, other, foil, optics, background, scan, detector
         The parts, see their classes.
     """
 
@@ -40,6 +43,7 @@ class SceneConfig(StageConfig):
     layer: LayerConfig = field(default_factory=LayerConfig)
     faults: FaultConfig = field(default_factory=FaultConfig)
     domains: DomainConfig = field(default_factory=DomainConfig)
+    defects: DefectConfig = field(default_factory=DefectConfig)
     other: OtherConfig = field(default_factory=OtherConfig)
     foil: FoilConfig = field(default_factory=FoilConfig)
     optics: OpticsConfig = field(default_factory=OpticsConfig)
@@ -53,3 +57,22 @@ class SceneConfig(StageConfig):
             raise ConfigError(f"SceneConfig.shape is {self.shape}; allowed: 16 to 16384 pixels on each axis")
         if self.p_cathode + self.p_other + self.p_nothing <= 0.0:
             raise ConfigError("SceneConfig: p_cathode, p_other and p_nothing are all 0; give at least one a weight")
+
+    def of_crystal(self, path: str | Path, zone: tuple[int, int, int]) -> "SceneConfig":
+        """The same imaging of another crystal.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            Structure file, see `atomseg.crystal.read_crystal`.
+        zone : tuple of int
+            Zone axis [u v w] of its cell.
+
+        Raises
+        ------
+        ConfigError
+            If the file or the zone can not be used, or its projection is too fine to resolve.
+        """
+        other = replace(self.other, p_cif=1.0, cif=(str(path),), cif_zones=(zone,))
+        check_file(str(path), zone)
+        return replace(self, p_cathode=0.0, p_other=1.0, p_nothing=0.0, other=other)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from atomseg.simulate.layer import Layer, in_layer
-from atomseg.simulate.sampling import chance, integer, log_uniform, uniform
+from atomseg.simulate.sampling import chance, happens, integer, log_uniform, uniform
 from atomseg.simulate.specimen import RowFrame, View
 from atomseg.simulate.specimen_config import FaultConfig
 from atomseg.simulate.surface import Face, Outline
@@ -65,6 +65,8 @@ def draw_faults(
         Randomness.
     """
     faults: list[Fault] = []
+    if happens(rng, config.p_hybrid):
+        _add(faults, _hybrid(config, frame, view, rng))
     if chance(rng, config.p_bulk):
         for _ in range(_number(config, view, rng)):
             centre = rng.uniform(-view.radius_nm, view.radius_nm, 2)
@@ -104,6 +106,17 @@ def _lamella(
     occupancy = uniform(rng, config.occupancy)
     # Partial dislocations of the kind -1, +2, -1 add up to nothing: a lamella ends without a long-range field.
     return [Fault(first + 2 * i, (u - half, u + half), 2 if i % 3 == 1 else -1, occupancy) for i in range(gaps)]
+
+
+def _hybrid(config: FaultConfig, frame: RowFrame, view: View, rng: np.random.Generator) -> list[Fault]:
+    """A band of H1-3 stacking through the view: every other gap is O1."""
+    gaps = integer(rng, config.hybrid_gaps)
+    # Half of the band's gaps lie below a point in the middle part of the view.
+    middle = float(frame.to_uv(rng.uniform(-0.3, 0.3, 2) * np.asarray(view.size_nm))[1])
+    first = 2 * round(middle / frame.row_nm / 2) + 1 - 4 * (gaps // 2)
+    reach, occupancy = FAR * view.radius_nm, uniform(rng, config.occupancy)
+    # Slips -1, -1, +2 add up to nothing, so that the band does not shear the crystal on the long way to its ends.
+    return [Fault(first + 4 * i, (-reach, reach), 2 if i % 3 == 1 else -1, occupancy) for i in range(gaps)]
 
 
 def _ended(fault: Fault, frame: RowFrame, outline: Outline, layers: tuple[Layer, ...]) -> Fault:

@@ -20,6 +20,11 @@ def chance(rng: np.random.Generator, probability: float) -> bool:
     return bool(rng.random() < probability)
 
 
+def happens(rng: np.random.Generator, probability: float) -> bool:
+    """`chance` that takes no random number where the probability is 0: scenes without a rarity do not depend on it."""
+    return probability > 0.0 and chance(rng, probability)
+
+
 def integer(rng: np.random.Generator, bounds: tuple[int, int]) -> int:
     """Uniform integer, both ends included."""
     return int(rng.integers(bounds[0], bounds[1] + 1))

@@ -22,7 +22,8 @@ class Sites:
     species : numpy.ndarray
         (N,) int8, one of TM, INTERLAYER, OXYGEN, ATOM; LINE is signal that is no column.
     occupancy : numpy.ndarray
-        (N,) float64 Ni fraction of interlayer columns; 1 elsewhere.
+        (N,) float64 Ni fraction of interlayer columns (of tetrahedral ones beside them, which are ATOM); elsewhere 1
+        less the vacancies.
     mean_occupancy : numpy.ndarray
         (N,) float64 local mean of the interlayer occupancy, for the phase.
     phase, phase_alt : numpy.ndarray
@@ -31,6 +32,8 @@ class Sites:
         (N, 2) float64 position in the lattice frame: u along the rows in nm, v the cation row index (0 elsewhere).
     domain : numpy.ndarray
         (N,) int8, 0 for the first crystal domain, 1 for the second.
+    judged : numpy.ndarray
+        (N,) bool, False for columns whose place is not known well enough to be required (cores of dislocations).
     """
 
     yx_nm: np.ndarray
@@ -42,6 +45,7 @@ class Sites:
     phase_alt: np.ndarray
     lattice_uv: np.ndarray
     domain: np.ndarray
+    judged: np.ndarray
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -65,7 +69,16 @@ def plain_sites(yx_nm: np.ndarray, weight: np.ndarray, species: int) -> Sites:
     n = len(weight)
     ones, code = np.ones(n), np.zeros(n, np.uint8)
     return Sites(
-        yx_nm, weight, np.full(n, species, np.int8), ones, ones, code, code, np.zeros((n, 2)), np.zeros(n, np.int8)
+        yx_nm=yx_nm,
+        weight=weight,
+        species=np.full(n, species, np.int8),
+        occupancy=ones,
+        mean_occupancy=ones,
+        phase=code,
+        phase_alt=code,
+        lattice_uv=np.zeros((n, 2)),
+        domain=np.zeros(n, np.int8),
+        judged=np.ones(n, bool),
     )
 
 

@@ -6,7 +6,6 @@ Where no source is named the range is wide on purpose.
 
 from dataclasses import dataclass
 
-from atomseg.crystal import list_crystals
 from atomseg.errors import ConfigError
 from atomseg.simulate.ranges import Range, check_ranges
 from atomseg.types import StageConfig
@@ -110,9 +109,9 @@ class SurfaceConfig(StageConfig):
     correlation_nm: Range = (0.8, 6.0)
     p_stepped: float = 0.35
     step_nm: Range = (0.2, 1.0)
-    cover_nm: Range = (0.3, 5.0)
+    cover_nm: Range = (0.3, 10.0)
     p_cover: float = 0.6
-    cover_level: Range = (0.03, 1.0)
+    cover_level: Range = (0.03, 2.0)
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -233,6 +232,11 @@ class FaultConfig(StageConfig):
         Probability that a fault in the bulk runs through the whole image.
     occupancy : tuple of float
         Ni fraction of interlayer sites in an O1 gap.
+    p_hybrid : float
+        Probability of a band of H1-3 stacking through the image: every other gap is O1 (shifts 0, 1/3, 0, 1/3, ...; Van
+        der Ven et al. 1998, 10.1103/PhysRevB.58.2975).
+    hybrid_gaps : tuple of int
+        Number of O1 gaps of the band.
     """
 
     p_bulk: float = 0.3
@@ -243,6 +247,8 @@ class FaultConfig(StageConfig):
     length_nm: Range = (1.5, 20.0)
     p_through: float = 0.4
     occupancy: Range = (0.0, 0.35)
+    p_hybrid: float = 0.04
+    hybrid_gaps: tuple[int, int] = (3, 10)
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -256,6 +262,8 @@ class FaultConfig(StageConfig):
                 "length_nm": (0.5, 200.0),
                 "p_through": (0.0, 1.0),
                 "occupancy": (0.0, 1.0),
+                "p_hybrid": (0.0, 1.0),
+                "hybrid_gaps": (2.0, 60.0),
             },
         )
 
@@ -280,73 +288,6 @@ class DomainConfig(StageConfig):
 
     def __post_init__(self) -> None:
         check_ranges(self, {"p_twin": (0.0, 1.0), "p_variant": (0.0, 1.0), "p_grain": (0.0, 1.0)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class OtherConfig(StageConfig):
-    """Lattices that are not layered oxides down a close-packed row.
-
-    Parameters
-    ----------
-    p_named : float
-        Probability of a named crystal along a low-index zone; otherwise a random two-dimensional lattice.
-    crystals : tuple of str
-        Named crystals to choose from, see `atomseg.crystal.list_crystals`.
-    zones : tuple of tuple of int
-        Zone axes to choose from.
-    spacing_nm : tuple of float
-        Lengths of the vectors of a random lattice, nm.
-    angle_deg : tuple of float
-        Angle between them, degrees.
-    max_species : int
-        Columns in the cell of a random lattice, at most.
-    brightness : tuple of float
-        Brightness of the dimmer columns relative to the brightest, log-uniform.
-    min_distance_nm : float
-        Closest columns of a random lattice (dumbbells), nm.
-    p_dumbbell : float
-        Probability that a random lattice is one of dumbbells.
-    """
-
-    p_named: float = 0.45
-    crystals: tuple[str, ...] = (
-        "SrTiO3",
-        "BaTiO3",
-        "Si",
-        "CdTe",
-        "GaAs",
-        "Au",
-        "Fe",
-        "GaN",
-        "MoS2",
-        "NiO",
-        "LiNi2O4_spinel",
-        "LiNiO2",
-    )
-    zones: tuple[tuple[int, int, int], ...] = ((0, 0, 1), (1, 1, 0), (1, 0, 0), (1, -1, 0), (1, 1, 1), (1, 1, 2))
-    spacing_nm: Range = (0.18, 0.60)
-    angle_deg: Range = (55.0, 125.0)
-    max_species: int = 3
-    brightness: Range = (0.05, 1.0)
-    min_distance_nm: float = 0.12
-    p_dumbbell: float = 0.25
-
-    def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            {
-                "p_named": (0.0, 1.0),
-                "spacing_nm": (0.1, 2.0),
-                "angle_deg": (30.0, 150.0),
-                "max_species": (1, 6),
-                "brightness": (0.001, 1.0),
-                "min_distance_nm": (0.05, 0.5),
-                "p_dumbbell": (0.0, 1.0),
-            },
-        )
-        unknown = sorted(set(self.crystals) - set(list_crystals()))
-        if unknown:
-            raise ConfigError(f"OtherConfig.crystals has {', '.join(unknown)}; known: {', '.join(list_crystals())}")
 
 
 @dataclass(frozen=True, kw_only=True)

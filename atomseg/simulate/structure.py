@@ -5,13 +5,16 @@ from typing import Literal
 
 import numpy as np
 
-from atomseg.simulate.cathode import Lattice, Reconstruction, build_cathode, draw_lattice, settle_occupancy
+from atomseg.simulate.cathode import Lattice, Reconstruction, build_cathode, draw_lattice, draw_strain
 from atomseg.simulate.config import SceneConfig
+from atomseg.simulate.defects import Defects, draw_defects, with_vacancies, without_missing
+from atomseg.simulate.dislocations import lattice_dislocations, layered_dislocations
 from atomseg.simulate.faults import Fault, draw_faults
 from atomseg.simulate.foil import Foil, draw_foil
 from atomseg.simulate.layer import Layer, draw_layers
-from atomseg.simulate.other import build_planar, draw_planar
-from atomseg.simulate.sampling import uniform
+from atomseg.simulate.occupation import settle_occupancy
+from atomseg.simulate.other import build_planar, draw_planar, turned
+from atomseg.simulate.sampling import happens, uniform
 from atomseg.simulate.specimen import LINE, Sites, View, empty_sites, join, plain_sites
 from atomseg.simulate.surface import Outline, draw_outline
 
@@ -62,6 +65,8 @@ class Structure:
         Where the second domain starts.
     second : str
         What the second domain is.
+    defects : Defects
+        Those of the first domain.
     """
 
     sites: Sites
@@ -75,6 +80,7 @@ class Structure:
     faults: tuple[Fault, ...] = ()
     boundary: Boundary | None = None
     second: SecondDomain = "none"
+    defects: Defects = Defects()  # noqa: RUF009  # frozen
 
 
 def draw_structure(config: SceneConfig, view: View, rng: np.random.Generator) -> Structure:
@@ -97,33 +103,77 @@ def _cathode(config: SceneConfig, view: View, rng: np.random.Generator) -> Struc
     faults: tuple[Fault, ...] = ()
     if second != "twin":  # a fault's slip is tied to one stacking sense
         faults = draw_faults(config.faults, view, lattice.frame, outline, layers, rng=rng)
-    sites = build_cathode(lattice, view, Reconstruction(outline, layers, patches, faults), rng)
+    defects = draw_defects(config.defects, view, rng, layered=True)
+    lattice, defects = _overlapped(lattice, defects, outline)
+    if second == "none" and happens(rng, config.defects.p_dislocations):
+        # Their slip planes cross whatever faults there are: only the faults that they bound stay.
+        step = lattice.sense * lattice.period_nm / 3.0
+        found, faults = layered_dislocations(
+            config.defects, view, lattice.frame, step, config.faults.occupancy, rng=rng
+        )
+        defects = replace(defects, dislocations=found)
+    change = Reconstruction(outline, layers, patches, faults, defects)
+    sites = build_cathode(lattice, view, change, rng)
     boundary: Boundary | None = None
     lattices: tuple[Lattice, ...] = (lattice,)
     if second in ("variant", "grain"):
         boundary = _draw_boundary(view, rng)
-        more, other = _neighbour(lattice, view, Reconstruction(outline, layers, patches), second, rng)
+        more, other = _neighbour(lattice, view, replace(change, faults=()), second, rng)
         lattices += more
         other = replace(other, domain=np.ones(len(other), np.int8))
         sites = join([_side(sites, boundary, -1.0), _side(other, boundary, 1.0)])
-    sites = _cut(sites, outline)
+    sites = without_missing(_cut(sites, outline), defects, rng)
     foil = draw_foil(config.foil, view, rng)
-    thickness = foil.at(sites.yx_nm, outline)
-    sites = _scatter(settle_occupancy(sites, thickness, lattice, rng), foil, rng)
+    sites = settle_occupancy(sites, foil.at(sites.yx_nm, outline), lattice, defects, rng)
     return Structure(
-        sites, thickness, outline, foil, "cathode", "NMC811 [1 0 0]", lattices, layers, faults, boundary, second
+        sites=_scatter(sites, foil, rng),
+        thickness_nm=foil.at(sites.yx_nm, outline),
+        outline=outline,
+        foil=foil,
+        kind="cathode",
+        name="NMC811 [1 0 0]",
+        lattices=lattices,
+        layers=layers,
+        faults=faults,
+        boundary=boundary,
+        second=second,
+        defects=defects,
     )
 
 
+def _overlapped(lattice: Lattice, defects: Defects, outline: Outline) -> tuple[Lattice, Defects]:
+    """The bulk as it projects where rocksalt covers a part of the foil: that is its mean interlayer occupancy."""
+    if defects.overlap <= 0.0:
+        return lattice, defects
+    # Below a surface the front is where occupancy crosses one half, so the bulk has to stay below it.
+    over = defects.overlap * (0.45 if outline.faces else 1.0)
+    return replace(lattice, antisite=over + (1.0 - over) * lattice.antisite), replace(defects, overlap=over)
+
+
 def _other(config: SceneConfig, view: View, rng: np.random.Generator) -> Structure:
-    planar = draw_planar(config.other, uniform(rng, config.lattice.exponent), rng)
+    planar = turned(draw_planar(config.other, config.lattice, rng), uniform(rng, config.lattice.rotation_deg))
     outline = draw_outline(config.surface, view, float(rng.uniform(0, 360)), rng)
-    displacement = 1e-3 * uniform(rng, config.lattice.displacement_pm)
-    sites = build_planar(planar, uniform(rng, config.lattice.rotation_deg), displacement, view, rng)
-    sites = _cut(sites, outline)
+    defects = draw_defects(config.defects, view, rng, layered=False)
+    if happens(rng, config.defects.p_dislocations):
+        found = lattice_dislocations(config.defects, view, planar.basis_yx_nm, rng)
+        defects = replace(defects, dislocations=found)
+    sites = build_planar(planar, view, defects, rng)
+    sites = _strained(sites, config, view, rng)
+    sites = without_missing(_cut(sites, outline), defects, rng)
     foil = draw_foil(config.foil, view, rng)
     thickness = foil.at(sites.yx_nm, outline)
-    return Structure(_scatter(sites, foil, rng), thickness, outline, foil, "other", planar.name)
+    # One atom every 0.3 nm along the beam, as in most crystals down their low-index zones.
+    sites = with_vacancies(sites, defects, np.maximum(np.round(thickness / 0.3), 1).astype(int), rng)
+    return Structure(_scatter(sites, foil, rng), thickness, outline, foil, "other", planar.name, defects=defects)
+
+
+def _strained(sites: Sites, config: SceneConfig, view: View, rng: np.random.Generator) -> Sites:
+    """Columns moved by a smooth strain and by static displacements."""
+    fields, rms_nm = draw_strain(config.lattice, view, rng)
+    static = 1e-3 * uniform(rng, config.lattice.displacement_pm) * rng.standard_normal(sites.yx_nm.shape)
+    y, x = sites.yx_nm[:, 0], sites.yx_nm[:, 1]
+    smooth = np.stack([field(y, x) for field in fields], axis=1) * rms_nm
+    return replace(sites, yx_nm=sites.yx_nm + smooth + static)
 
 
 def _second_domain(config: SceneConfig, rng: np.random.Generator) -> SecondDomain:

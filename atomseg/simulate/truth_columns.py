@@ -104,7 +104,7 @@ def _required(sites: Sites, yx_px: np.ndarray, snr: np.ndarray, scan: Scan) -> n
     last = np.asarray(scan.shape) - 1.0
     inside = np.all((yx_px >= margin) & (yx_px <= last - margin), axis=1)
     dim = (sites.species == INTERLAYER) & (sites.occupancy < REQUIRED_OCCUPANCY)
-    return np.asarray((snr >= REQUIRED_SNR) & inside & ~dim & (sites.species != OXYGEN))
+    return np.asarray((snr >= REQUIRED_SNR) & inside & ~dim & (sites.species != OXYGEN) & sites.judged)
 
 
 def noise_variance(level: np.ndarray, peak_counts: float, detector: Detector) -> np.ndarray:

@@ -53,6 +53,66 @@ def test_bad_numbers_are_bad_usage(invoke: Invoke, tmp_path: Path, options: list
     assert not (tmp_path / "s").exists()
 
 
+SILICON = """data_si
+_cell_length_a 5.431
+_cell_length_b 5.431
+_cell_length_c 5.431
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F d -3 m'
+_symmetry_Int_Tables_number 227
+_symmetry_space_group_setting 1
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Si Si 0 0 0
+"""
+
+
+@pytest.fixture
+def silicon(tmp_path: Path) -> Path:
+    (tmp_path / "Si.cif").write_text(SILICON)
+    return tmp_path / "Si.cif"
+
+
+def test_a_crystal_of_ones_own_is_simulated_with_and_without_a_config(
+    invoke: Invoke, silicon: Path, tmp_path: Path
+) -> None:
+    done = invoke("simulate", "--cif", silicon, "--zone", 1, -1, 0, "-o", tmp_path / "plain")
+    assert done.exit_code == 0, done.output
+    truth = json.loads((tmp_path / "plain" / "scene_0000" / "truth.json").read_text())
+    assert "Si [1 -1 0]" in json.dumps(truth)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    done = invoke("simulate", tmp_path / "small.yaml", "--cif", silicon, "--zone", 1, 1, 0, "-o", tmp_path / "small")
+    assert done.exit_code == 0, done.output
+    assert "Si [1 1 0]" in (tmp_path / "small" / "scene_0000" / "truth.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ([], "name a CONFIG"),
+        (["--zone", "1", "1", "0"], "go together"),
+        (["--cif", "Si.cif"], "go together"),
+        (["--cif", "gone.cif", "--zone", "1", "1", "0"], "no structure file"),
+        (["--cif", "Si.cif", "--zone", "0", "0", "0"], "no direction"),
+        (["--cif", "Si.cif", "--zone", "15", "11", "7"], "too fine to resolve"),
+    ],
+)
+def test_what_can_not_be_simulated_is_said_in_one_line(
+    invoke: Invoke, silicon: Path, tmp_path: Path, options: list[str], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(silicon.parent)
+    done = invoke("simulate", "-o", tmp_path / "s", *options)
+    assert done.exit_code == 2
+    assert text in " ".join(done.output.split())
+    assert not (tmp_path / "s").exists()
+
+
 def test_an_unknown_simulation_lists_the_shipped_ones(invoke: Invoke, tmp_path: Path) -> None:
     done = invoke("simulate", "cathode_surfaces", "-o", tmp_path / "s")
     assert done.exit_code == 2

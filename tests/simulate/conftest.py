@@ -6,6 +6,7 @@ import pytest
 
 from atomseg.simulate import (
     BackgroundConfig,
+    DefectConfig,
     DetectorConfig,
     DomainConfig,
     FaultConfig,
@@ -44,7 +45,10 @@ def _plain_config(**parts):
             p_none=1.0, p_edge=0.0, p_crack=0.0, roughness_nm=fixed(0.0), p_stepped=0.0, p_cover=0.0, offset=fixed(-0.5)
         ),
         layer=LayerConfig(p_layer=0.0, p_patchy=0.0, p_mixed=0.0, p_stepped=0.0, roughness_nm=fixed(0.0)),
-        faults=FaultConfig(p_bulk=0.0, p_layer=0.0),
+        faults=FaultConfig(p_bulk=0.0, p_layer=0.0, p_hybrid=0.0),
+        defects=DefectConfig(
+            p_vacancies=0.0, p_missing=0.0, p_bending=0.0, p_dislocations=0.0, p_tetrahedral=0.0, p_overlap=0.0
+        ),
         domains=DomainConfig(p_twin=0.0, p_variant=0.0, p_grain=0.0),
         foil=FoilConfig(
             thickness_nm=fixed(12.0), wedge=fixed(0.0), edge_thickness_nm=fixed(12.0), variation=fixed(0.0)

@@ -35,7 +35,7 @@ def test_the_training_file_holds_every_default(repository):
     assert load_simulation_config(repository / "configs" / "simulate" / "training.yaml") == SceneConfig()
 
 
-@pytest.mark.parametrize("name", ["cathode_surface", "crack", "thick_disordered", "bulk"])
+@pytest.mark.parametrize("name", ["cathode_surface", "crack", "thick_disordered", "bulk", "defects"])
 def test_shipped_files_make_cathodes(repository, name):
     config = load_simulation_config(repository / "configs" / "simulate" / f"{name}.yaml")
     assert (config.p_cathode, config.p_other, config.p_nothing) == (1.0, 0.0, 0.0)
