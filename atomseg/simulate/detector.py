@@ -155,17 +155,27 @@ def record(
     if detector.afterglow_px > 0.0:
         counts = counts @ _afterglow(counts.shape[1], detector.afterglow_px, counts.device).T
     if min(filter_px) > 0.0:
-        rows, cols = (_blur(n, sigma, counts.device) for n, sigma in zip(counts.shape, filter_px, strict=True))
-        counts = rows @ counts @ cols.T
+        counts = low_pass(counts, filter_px)
     counts += detector.offset * peak_counts
     tone = _tone(counts, detector)
-    relative = (counts - tone.black) / tone.white
-    if tone.gamma != 1.0:
-        relative = relative.sign() * relative.abs() ** tone.gamma
-    image = relative * tone.span
+    image = developed(counts, tone)
     if detector.pixel_format != "float32":
         image = image.round_().clamp_(0.0, FULL_SCALE[detector.pixel_format])
     return image, tone
+
+
+def developed(counts: Tensor, tone: Tone) -> Tensor:
+    """Image values of counts, neither clipped nor rounded: `Tone` for tensors."""
+    relative = (counts - tone.black) / tone.white
+    if tone.gamma != 1.0:
+        relative = relative.sign() * relative.abs() ** tone.gamma
+    return relative * tone.span
+
+
+def low_pass(counts: Tensor, filter_px: tuple[float, float]) -> Tensor:
+    """Gaussian filter with (y, x) standard deviations in pixels."""
+    rows, cols = (_blur(n, sigma, counts.device) for n, sigma in zip(counts.shape, filter_px, strict=True))
+    return rows @ counts @ cols.T
 
 
 def _afterglow(n: int, decay_px: float, device: torch.device) -> Tensor:

@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 
 from atomseg.simulate.background import Ground
-from atomseg.simulate.detector import Tone, record
+from atomseg.simulate.detector import Tone, developed, low_pass, record
 from atomseg.simulate.imaging import Imaging
+from atomseg.simulate.scan import Scan
 from atomseg.simulate.splat import Spots, splat
+
+# Nodes in a standard deviation of a tail: linear in between is right to (1 / 4)^2 / 8, 0.8 % of a tail's height.
+_TAIL_NODES = 4.0
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,15 @@ class Exposed:
         (H, W) float32 recorded values.
     expected : torch.Tensor
         (H, W) float32 expected counts, free of noise.
+    clean : torch.Tensor
+        (H, W) float32 what would have been recorded without noise, neither clipped nor rounded.
     tone : Tone
         What turns expected counts into recorded values.
     """
 
     image: Tensor
     expected: Tensor
+    clean: Tensor
     tone: Tone
 
 
@@ -86,57 +93,100 @@ def expose(exposures: list[Exposure], device: torch.device | str = "cpu") -> lis
 def expected_counts(exposures: list[Exposure], device: torch.device | str, *, tiled: bool = True) -> list[Tensor]:
     """(H, W) float32 expected counts of each exposure; ``tiled`` as for `splat`."""
     device = torch.device(device)
-    width = max(e.imaging.scan.shape[1] for e in exposures)
-    samples = _stack([e.imaging.scan.lines_px() + _rows(e) for e in exposures], device, torch.float64)
-    yx = _stack([e.yx_px for e in exposures], device, torch.float64)
-    total = torch.zeros(len(exposures), samples.shape[1], width, device=device)
-    for peaks, covariances in (
-        ([e.peak for e in exposures], [e.imaging.covariance_px for e in exposures]),
-        ([e.tail for e in exposures], [_tail_covariance(e) for e in exposures]),
-    ):
-        covariance = torch.as_tensor(np.stack(covariances), device=device)
-        total += splat(Spots(yx, _stack(peaks, device, torch.float32), covariance, samples), width, tiled=tiled)
-    images = []
-    for exposure, image in zip(exposures, total, strict=True):
-        height, own_width = exposure.imaging.scan.shape
-        images.append(_with_ground(exposure, image[:height, :own_width]))
-    return images
-
-
-def _with_ground(exposure: Exposure, image: Tensor) -> Tensor:
-    """Columns and background, as bright as the beam was on each line."""
-    scan, detector, ground = exposure.imaging.scan, exposure.imaging.detector, exposure.ground
-    rows = np.searchsorted(scan.jump_rows, np.arange(scan.shape[0]), side="right")
-    y, x = scan.axes_nm()
-    y = y + scan.jumps_px[rows, 0] * scan.pixel_size_nm[0]  # the background jumps along y; along x it is too smooth
-    hats = [
-        _hat((axis - origin) / ground.step_nm, n, image.device)
-        for axis, origin, n in zip((y, x), ground.origin_nm, ground.nodes.shape, strict=True)
+    scans = [e.imaging.scan for e in exposures]
+    samples = [scan.lines_px() + _numbered(scan.shape[0]) for scan in scans]
+    cores = Spots(
+        _stack([e.yx_px for e in exposures], device, torch.float64),
+        _stack([e.peak for e in exposures], device, torch.float32),
+        torch.as_tensor(np.stack([e.imaging.covariance_px for e in exposures]), device=device),
+        _stack(samples, device, torch.float64),
+    )
+    images = splat(cores, max(scan.shape[1] for scan in scans), tiled=tiled)
+    grids = [_tail_grid(e) for e in exposures]
+    tails = Spots(
+        _stack(
+            [(e.yx_px - grid.origin_px) / grid.step_px for e, grid in zip(exposures, grids, strict=True)],
+            device,
+            torch.float64,
+        ),
+        _stack([e.tail for e in exposures], device, torch.float32),
+        torch.as_tensor(np.stack([_TAIL_NODES**2 * np.eye(2)] * len(grids)), device=device),
+        _stack([_numbered(grid.shape[0]) for grid in grids], device, torch.float64),
+    )
+    nodes = splat(tails, max(grid.shape[1] for grid in grids), tiled=tiled)
+    return [
+        _assembled(
+            e, image[: e.imaging.scan.shape[0], : e.imaging.scan.shape[1]], grid, tail[: grid.shape[0], : grid.shape[1]]
+        )
+        for e, image, grid, tail in zip(exposures, images, grids, nodes, strict=True)
     ]
-    nodes = torch.as_tensor(ground.nodes * np.float32(exposure.imaging.peak_counts), device=image.device)
-    image = torch.addmm(image, hats[0], nodes @ hats[1].T)
-    if detector.ramp == 0.0:
-        return image
-    gain = detector.line_gain(np.arange(scan.shape[0]), scan.shape[0])
-    return image * torch.as_tensor(gain, dtype=torch.float32, device=image.device)[:, None]
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Nodes on pixel coordinates: the first one and the step, each (y, x) pixels, and how many there are."""
+
+    origin_px: np.ndarray
+    step_px: np.ndarray
+    shape: tuple[int, int]
+
+
+def _tail_grid(exposure: Exposure) -> _Grid:
+    """Nodes for the tails, over the image and everything that jumps may bring into it."""
+    scan = exposure.imaging.scan
+    step = exposure.imaging.profile.tail_nm / np.asarray(scan.pixel_size_nm) / _TAIL_NODES
+    margin = np.abs(scan.jumps_px).max(axis=0)
+    count = np.ceil((np.asarray(scan.shape) - 1 + 2 * margin) / step).astype(int) + 2
+    return _Grid(-margin, step, (int(count[0]), int(count[1])))
+
+
+def _ground_grid(exposure: Exposure) -> _Grid:
+    scan, ground = exposure.imaging.scan, exposure.ground
+    size = np.asarray(scan.pixel_size_nm)
+    origin = np.asarray(ground.origin_nm) / size + (np.asarray(scan.shape) - 1) / 2
+    return _Grid(origin, ground.step_nm / size, (ground.nodes.shape[0], ground.nodes.shape[1]))
+
+
+def _assembled(exposure: Exposure, image: Tensor, tail_grid: _Grid, tail: Tensor) -> Tensor:
+    """Cores, tails and background, as bright as the beam was on each line."""
+    imaging = exposure.imaging
+    ground = torch.as_tensor(exposure.ground.nodes * np.float32(imaging.peak_counts), device=image.device)
+    image = image + _interpolated(ground, _ground_grid(exposure), imaging.scan)
+    image += _interpolated(tail, tail_grid, imaging.scan)
+    if imaging.detector.ramp != 0.0:
+        rows = imaging.scan.shape[0]
+        gain = imaging.detector.line_gain(np.arange(rows), rows)
+        image *= torch.as_tensor(gain, dtype=torch.float32, device=image.device)[:, None]
+    return image
+
+
+def _interpolated(nodes: Tensor, grid: _Grid, scan: Scan) -> Tensor:
+    """(H, W) image from nodes, linear in between; each part between two jumps from where it was sampled."""
+    ends = (0, *scan.jump_rows, scan.shape[0])
+    parts = []
+    for first, last, jump in zip(ends[:-1], ends[1:], scan.jumps_px, strict=True):
+        y, x = np.arange(first, last) + jump[0], np.arange(scan.shape[1]) + jump[1]
+        at = np.clip((y - grid.origin_px[0]) / grid.step_px[0], 0.0, grid.shape[0] - 1.001)
+        low = at.astype(np.intp)
+        index = torch.as_tensor(low, device=nodes.device)
+        share = torch.as_tensor(at - low, dtype=torch.float32, device=nodes.device)[:, None]
+        rows = torch.lerp(nodes[index], nodes[index + 1], share)
+        parts.append(rows @ _hat((x - grid.origin_px[1]) / grid.step_px[1], grid.shape[1], nodes.device).T)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _recorded(exposure: Exposure, expected: Tensor) -> Exposed:
     imaging = exposure.imaging
     generator = torch.Generator(expected.device).manual_seed(exposure.seed)
     image, tone = record(expected, imaging.peak_counts, imaging.detector, generator, imaging.filter_px)
-    return Exposed(image, expected, tone)
+    blurred = low_pass(expected, imaging.filter_px) if imaging.detector.filter_nm > 0.0 else expected
+    clean = developed(blurred + imaging.detector.offset * imaging.peak_counts, tone)
+    return Exposed(image, expected, clean, tone)
 
 
-def _rows(exposure: Exposure) -> np.ndarray:
-    """(H, 2): the number of each line along y, nothing along x."""
-    rows = np.arange(exposure.imaging.scan.shape[0], dtype=np.float64)
-    return np.stack([rows, np.zeros_like(rows)], axis=1)
-
-
-def _tail_covariance(exposure: Exposure) -> np.ndarray:
-    size = np.asarray(exposure.imaging.scan.pixel_size_nm)
-    return np.diag((exposure.imaging.profile.tail_nm / size) ** 2)
+def _numbered(rows: int) -> np.ndarray:
+    """(rows, 2): the number of each line along y, nothing along x."""
+    return np.stack([np.arange(rows, dtype=np.float64), np.zeros(rows)], axis=1)
 
 
 def _stack(arrays: list[np.ndarray], device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -63,7 +63,8 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
         phases = phase_map(structure, scan, pixels, shown, crystal)
         reconstruction = reconstruction_profile(structure, scan, crystal)
         columns = named_columns(columns)
-    return Scene(micrograph, columns, phases, reconstruction, crystal, parameters(structure, imaging, exposed.tone))
+    drawn = parameters(structure, imaging, exposed.tone)
+    return Scene(micrograph, columns, phases, reconstruction, crystal, drawn, exposed.clean.numpy())
 
 
 def _exposure(config: SceneConfig, structure: Structure, imaging: Imaging, rng: np.random.Generator) -> Exposure:
