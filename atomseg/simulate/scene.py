@@ -38,16 +38,28 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
         Columns carry drift, shear, strain, jumps and slow interference but not the line jitter; where they stand in the
         specimen is in ``y_true_nm`` and ``x_true_nm``.
     """
+    structure, exposure = draw_exposure(config, rng)
+    return finish(structure, exposure, expose([exposure])[0], truth=truth)
+
+
+def draw_exposure(config: SceneConfig, rng: np.random.Generator) -> tuple[Structure, Exposure]:
+    """The random part of a scene, cheap: what stands in the beam and how it is imaged. The costly one is `expose`."""
     scan = draw_scan(config.scan, config.shape, rng)
     structure = draw_structure(config, scan.view, rng)
     detector = draw_detector(config.detector, rng)
     profile = draw_profile(config.optics, detector.registration_nm, rng, thickness_nm=structure.foil.thickness_nm)
-    imaging = Imaging(scan, profile, detector)
-    exposure = _exposure(config, structure, imaging, rng)
-    exposed = expose([exposure])[0]
+    return structure, _exposure(config, structure, Imaging(scan, profile, detector), rng)
+
+
+def finish(
+    structure: Structure, exposure: Exposure, exposed: Exposed, *, truth: Literal["columns", "full"] = "full"
+) -> Scene:
+    """Image and truth of a scene that was exposed, on any device."""
+    imaging = exposure.imaging
+    scan, detector = imaging.scan, imaging.detector
     columns, shown = _columns(structure, exposure, exposed)
     micrograph = Micrograph(
-        image=exposed.image.numpy(),
+        image=exposed.image.cpu().numpy(),
         calibration=Calibration(scan.pixel_size_nm, CalibrationOrigin.METADATA),
         name=f"simulated {structure.kind}",
         n_frames=detector.frames,
@@ -56,7 +68,7 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
     )
     if truth == "columns":
         crystal = crystal_mask(structure, scan)
-        phases, reconstruction = empty_phases(config.shape, crystal), empty_reconstruction(config.shape)
+        phases, reconstruction = empty_phases(scan.shape, crystal), empty_reconstruction(scan.shape)
     else:
         pixels = scan.jumped(scan.to_pixels(structure.sites.yx_nm))
         crystal = crystal_outline(structure, scan, pixels)
@@ -64,7 +76,7 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
         reconstruction = reconstruction_profile(structure, scan, crystal)
         columns = named_columns(columns)
     drawn = parameters(structure, imaging, exposed.tone)
-    return Scene(micrograph, columns, phases, reconstruction, crystal, drawn, exposed.clean.numpy())
+    return Scene(micrograph, columns, phases, reconstruction, crystal, drawn, exposed.clean.cpu().numpy())
 
 
 def _exposure(config: SceneConfig, structure: Structure, imaging: Imaging, rng: np.random.Generator) -> Exposure:
@@ -98,7 +110,7 @@ def _columns(structure: Structure, exposure: Exposure, exposed: Exposed) -> tupl
     inside = np.all((apparent >= -0.5) & (apparent < np.asarray(scan.shape) - 0.5), axis=1)
     shown, apparent = listed[index[inside]], apparent[inside]
     peak = exposure.peak[shown] * imaging.detector.line_gain(apparent[:, 0], scan.shape[0])
-    ground = np.maximum(_sample(exposed.expected.numpy(), apparent) - peak, 0.0)
+    ground = np.maximum(_sample(exposed.expected.cpu().numpy(), apparent) - peak, 0.0)
     table = column_table(sites.take(shown), apparent, peak, ground, imaging=imaging, tone=exposed.tone)
     return table, shown
 
