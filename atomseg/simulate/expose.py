@@ -14,7 +14,6 @@ from torch import Tensor
 from atomseg.simulate.background import Ground
 from atomseg.simulate.detector import Tone, developed, low_pass, record
 from atomseg.simulate.imaging import Imaging
-from atomseg.simulate.scan import Scan
 from atomseg.simulate.splat import Spots, splat
 
 # Nodes in a standard deviation of a tail: linear in between is right to (1 / 4)^2 / 8, 0.8 % of a tail's height.
@@ -150,9 +149,15 @@ def _ground_grid(exposure: Exposure) -> _Grid:
 def _assembled(exposure: Exposure, image: Tensor, tail_grid: _Grid, tail: Tensor) -> Tensor:
     """Cores, tails and background, as bright as the beam was on each line."""
     imaging = exposure.imaging
-    ground = torch.as_tensor(exposure.ground.nodes * np.float32(imaging.peak_counts), device=image.device)
-    image = image + _interpolated(ground, _ground_grid(exposure), imaging.scan)
-    image += _interpolated(tail, tail_grid, imaging.scan)
+    scan, grid = imaging.scan, _ground_grid(exposure)
+    nodes = torch.as_tensor(exposure.ground.nodes * np.float32(imaging.peak_counts), device=image.device)
+    y, x = (o + step * np.arange(n) for o, step, n in zip(grid.origin_px, grid.step_px, grid.shape, strict=True))
+    nodes += _interpolated(tail, tail_grid, y, x)
+    # Each part between two jumps comes from where it was sampled.
+    ends, columns = (0, *scan.jump_rows, scan.shape[0]), np.arange(scan.shape[1])
+    image = image.clone()
+    for first, last, jump in zip(ends[:-1], ends[1:], scan.jumps_px, strict=True):
+        image[first:last] += _interpolated(nodes, grid, np.arange(first, last) + jump[0], columns + jump[1])
     if imaging.detector.ramp != 0.0:
         rows = imaging.scan.shape[0]
         gain = imaging.detector.line_gain(np.arange(rows), rows)
@@ -160,19 +165,14 @@ def _assembled(exposure: Exposure, image: Tensor, tail_grid: _Grid, tail: Tensor
     return image
 
 
-def _interpolated(nodes: Tensor, grid: _Grid, scan: Scan) -> Tensor:
-    """(H, W) image from nodes, linear in between; each part between two jumps from where it was sampled."""
-    ends = (0, *scan.jump_rows, scan.shape[0])
-    parts = []
-    for first, last, jump in zip(ends[:-1], ends[1:], scan.jumps_px, strict=True):
-        y, x = np.arange(first, last) + jump[0], np.arange(scan.shape[1]) + jump[1]
-        at = np.clip((y - grid.origin_px[0]) / grid.step_px[0], 0.0, grid.shape[0] - 1.001)
-        low = at.astype(np.intp)
-        index = torch.as_tensor(low, device=nodes.device)
-        share = torch.as_tensor(at - low, dtype=torch.float32, device=nodes.device)[:, None]
-        rows = torch.lerp(nodes[index], nodes[index + 1], share)
-        parts.append(rows @ _hat((x - grid.origin_px[1]) / grid.step_px[1], grid.shape[1], nodes.device).T)
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _interpolated(nodes: Tensor, grid: _Grid, y_px: np.ndarray, x_px: np.ndarray) -> Tensor:
+    """(len(y), len(x)) values from nodes, linear in between."""
+    at = np.clip((y_px - grid.origin_px[0]) / grid.step_px[0], 0.0, grid.shape[0] - 1.001)
+    low = at.astype(np.intp)
+    index = torch.as_tensor(low, device=nodes.device)
+    share = torch.as_tensor(at - low, dtype=torch.float32, device=nodes.device)[:, None]
+    rows = torch.lerp(nodes[index], nodes[index + 1], share)
+    return rows @ _hat((x_px - grid.origin_px[1]) / grid.step_px[1], grid.shape[1], nodes.device).T
 
 
 def _recorded(exposure: Exposure, expected: Tensor) -> Exposed:
