@@ -33,6 +33,18 @@ class OpticsConfig(StageConfig):
         Thickness on which a column's peak saturates by channelling, nm (multislice at 200 kV: 10).
     oxygen_scale : tuple of float
         Oxygen columns relative to Z^n.
+    wide_sigma_pm : tuple of float
+        Standard deviation of the core of badly focused or vibrating images, pm.
+    p_wide : float
+        Probability that the core is drawn from `wide_sigma_pm` instead.
+    mistilt_mrad : tuple of float
+        Angle between beam and zone axis, mrad, ever rarer towards the upper end. Signal from a depth z is displaced by
+        tilt times z, which smears a column along the tilt (30 nm at 5 mrad: 0.15 nm from top to bottom).
+    tilt_shift_pm_per_mrad : tuple of float
+        How far a mistilt moves the lightest columns against the heavy ones along the tilt, pm per mrad (2 to 10 pm at
+        15 mrad: light columns channel less and are seen deeper), in proportion to the missing signal.
+    p_mistilt : float
+        Probability of a mistilt.
     """
 
     core_sigma_pm: Range = (35.0, 95.0)
@@ -42,6 +54,11 @@ class OpticsConfig(StageConfig):
     max_tail: float = 0.55
     saturation_nm: Range = (7.0, 25.0)
     oxygen_scale: Range = (0.5, 1.1)
+    wide_sigma_pm: Range = (95.0, 110.0)
+    p_wide: float = 0.03
+    mistilt_mrad: Range = (0.0, 15.0)
+    tilt_shift_pm_per_mrad: Range = (-0.7, 0.7)
+    p_mistilt: float = 0.3
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -54,6 +71,11 @@ class OpticsConfig(StageConfig):
                 "max_tail": (0.0, 0.9),
                 "saturation_nm": (1.0, 1000.0),
                 "oxygen_scale": (0.0, 2.0),
+                "wide_sigma_pm": (10.0, 300.0),
+                "p_wide": (0.0, 1.0),
+                "mistilt_mrad": (0.0, 50.0),
+                "tilt_shift_pm_per_mrad": (-5.0, 5.0),
+                "p_mistilt": (0.0, 1.0),
             },
         )
 
@@ -72,6 +94,11 @@ class BackgroundConfig(StageConfig):
         Probability of a step along a straight line.
     step : tuple of float
         Height of the step.
+    surface_step : tuple of float
+        Height of a step at the surface, higher on the crystal's side: what lies below the crystal, log-uniform.
+    p_surface_step : float
+        Probability of it, where there is a surface (networks that never saw such steps fail at interfaces: Wei 2022,
+        10.1093/micmic/ozac043).
     p_film : float
         Probability of an amorphous film over everything.
     film : tuple of float
@@ -88,6 +115,8 @@ class BackgroundConfig(StageConfig):
     slope: Range = (0.0, 0.5)
     p_step: float = 0.15
     step: Range = (0.05, 1.0)
+    surface_step: Range = (0.1, 3.0)
+    p_surface_step: float = 0.25
     p_film: float = 0.5
     film: Range = (0.02, 0.6)
     speckle: Range = (0.1, 0.5)
@@ -102,6 +131,8 @@ class BackgroundConfig(StageConfig):
                 "slope": (0.0, 1.0),
                 "p_step": (0.0, 1.0),
                 "step": (0.0, 20.0),
+                "surface_step": (1e-6, 20.0),
+                "p_surface_step": (0.0, 1.0),
                 "p_film": (0.0, 1.0),
                 "film": (1e-6, 20.0),
                 "speckle": (0.0, 2.0),
@@ -141,6 +172,12 @@ class ScanConfig(StageConfig):
         Part of the line on which it decays.
     p_flyback : float
         Probability of it.
+    jumps : tuple of int
+        Sudden jumps of the image between two lines (charging, mechanical shocks), both ends included.
+    jump_nm : tuple of float
+        Length of a jump in any direction, nm.
+    p_jump : float
+        Probability of jumps.
     """
 
     pixel_size_nm: Range = (0.006, 0.045)
@@ -155,6 +192,9 @@ class ScanConfig(StageConfig):
     flyback: Range = (0.0, 0.1)
     flyback_length: Range = (0.02, 0.1)
     p_flyback: float = 0.25
+    jumps: tuple[int, int] = (1, 2)
+    jump_nm: Range = (0.02, 0.3)
+    p_jump: float = 0.08
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -172,6 +212,9 @@ class ScanConfig(StageConfig):
                 "flyback": (0.0, 0.3),
                 "flyback_length": (0.005, 0.5),
                 "p_flyback": (0.0, 1.0),
+                "jumps": (0.0, 20.0),
+                "jump_nm": (0.0, 2.0),
+                "p_jump": (0.0, 1.0),
             },
         )
 
@@ -216,6 +259,14 @@ class DetectorConfig(StageConfig):
         Residual misregistration of averaged frames, pm: widens the columns.
     p_frames : float
         Probability that the image is an average.
+    ramp : tuple of float
+        Relative change of the whole signal from the first line to the last (contamination, charging, beam current).
+    p_ramp : float
+        Probability of it.
+    filter_pm : tuple of float
+        Standard deviation of a low-pass (Gaussian) filter that the user applied to the recorded image, pm.
+    p_filter : float
+        Probability of it.
     """
 
     counts: Range = (30.0, 1e5)
@@ -235,6 +286,10 @@ class DetectorConfig(StageConfig):
     frames: tuple[int, int] = (2, 40)
     registration_pm: Range = (0.0, 25.0)
     p_frames: float = 0.2
+    ramp: Range = (-0.2, 0.2)
+    p_ramp: float = 0.3
+    filter_pm: Range = (15.0, 60.0)
+    p_filter: float = 0.04
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -256,6 +311,10 @@ class DetectorConfig(StageConfig):
                 "frames": (1.0, 10000.0),
                 "registration_pm": (0.0, 200.0),
                 "p_frames": (0.0, 1.0),
+                "ramp": (-0.9, 5.0),
+                "p_ramp": (0.0, 1.0),
+                "filter_pm": (1.0, 500.0),
+                "p_filter": (0.0, 1.0),
             },
         )
         if not self.formats:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from atomseg.simulate.imaging_config import ScanConfig
-from atomseg.simulate.sampling import chance, log_uniform, uniform
+from atomseg.simulate.sampling import chance, integer, log_uniform, uniform
 from atomseg.simulate.specimen import View
 
 
@@ -32,6 +32,10 @@ class Scan:
         Largest stretch displacement at the start of a line and its decay length, pixels.
     jitter_px : numpy.ndarray
         (H, 2) displacement (y, x) of the sampling points of each line, pixels: jitter alone.
+    jump_rows : tuple of int
+        First line after each sudden jump, in rising order.
+    jumps_px : numpy.ndarray
+        (number of jumps + 1, 2) displacement (y, x) of the sampling points before, between and after them, pixels.
     """
 
     shape: tuple[int, int]
@@ -44,6 +48,8 @@ class Scan:
     flyback_px: float
     flyback_length_px: float
     jitter_px: np.ndarray
+    jump_rows: tuple[int, ...]
+    jumps_px: np.ndarray
 
     @property
     def view(self) -> View:
@@ -51,7 +57,7 @@ class Scan:
         return View((self.shape[0] * self.pixel_size_nm[0], self.shape[1] * self.pixel_size_nm[1]))
 
     def to_pixels(self, yx_nm: np.ndarray) -> np.ndarray:
-        """(N, 2) pixel coordinates (y, x) of specimen points, line errors left out."""
+        """(N, 2) pixel coordinates (y, x) of specimen points, line errors and jumps left out."""
         moved = yx_nm @ self.matrix.T
         t = moved[:, :1] / (0.5 * self.view.size_nm[0])
         moved = moved + t**2 * np.asarray(self.bend_nm)
@@ -61,12 +67,16 @@ class Scan:
         return np.asarray(pixels)
 
     def lines_px(self) -> np.ndarray:
-        """(H, 2) displacement (y, x) of the sampling points of each line, jitter and mains interference together."""
-        phase = 2 * np.pi * np.arange(self.shape[0])[:, None] / self.wobble_rows + self.wobble_phase
-        return np.asarray(self.jitter_px + np.sin(phase) * np.asarray(self.wobble_px))
+        """(H, 2) displacement (y, x) of the sampling points of each line: jitter, mains interference and jumps."""
+        rows = np.arange(self.shape[0])
+        phase = 2 * np.pi * rows[:, None] / self.wobble_rows + self.wobble_phase
+        jumps = self.jumps_px[np.searchsorted(self.jump_rows, rows, side="right")]
+        return np.asarray(self.jitter_px + np.sin(phase) * np.asarray(self.wobble_px) + jumps)
 
-    def apparent_px(self, yx_px: np.ndarray, sigma_rows: float) -> np.ndarray:
-        """(N, 2) where columns appear: mains interference that is slow against a column moves it, fast averages out.
+    def appearances(self, yx_px: np.ndarray, sigma_rows: float) -> tuple[np.ndarray, np.ndarray]:
+        """Where columns appear: not at all, once or twice where the image jumps.
+
+        Mains interference that is slow against a column moves it, fast interference averages out.
 
         Parameters
         ----------
@@ -74,11 +84,38 @@ class Scan:
             (N, 2) from `to_pixels`.
         sigma_rows : float
             Standard deviation of a column along y, pixels: a column averages the lines it covers with this weight.
+
+        Returns
+        -------
+        index : numpy.ndarray
+            (M,) which column.
+        yx_px : numpy.ndarray
+            (M, 2) where it appears, pixels.
         """
         damping = np.exp(-2.0 * (np.pi * sigma_rows / self.wobble_rows) ** 2)
-        phase = 2 * np.pi * yx_px[:, :1] / self.wobble_rows + self.wobble_phase
-        # A line r samples the specimen at r + displacement: what lies at p appears at p - displacement.
-        return np.asarray(yx_px - damping * np.sin(phase) * np.asarray(self.wobble_px))
+        ends = (-np.inf, *(row - 0.5 for row in self.jump_rows), np.inf)
+        index, where = [], []
+        for first, last, jump in zip(ends[:-1], ends[1:], self.jumps_px, strict=True):
+            # A line r samples the specimen at r + displacement: what lies at p appears at p - displacement.
+            moved = yx_px - jump
+            phase = 2 * np.pi * moved[:, :1] / self.wobble_rows + self.wobble_phase
+            moved = moved - damping * np.sin(phase) * np.asarray(self.wobble_px)
+            seen = np.flatnonzero((moved[:, 0] >= first) & (moved[:, 0] < last))
+            index.append(seen)
+            where.append(moved[seen])
+        return np.concatenate(index), np.concatenate(where)
+
+    def jumped(self, yx_px: np.ndarray) -> np.ndarray:
+        """(N, 2) one place for each point of `to_pixels`, moved as the part of the image is that it lies in."""
+        part = np.searchsorted(np.asarray(self.jump_rows) - 0.5, yx_px[:, 0], side="right")
+        return np.asarray(yx_px - self.jumps_px[part])
+
+    def rows_to_jump(self, y_px: np.ndarray) -> np.ndarray:
+        """(N,) distance from the nearest jump, lines; infinite without jumps."""
+        distance = np.full(len(y_px), np.inf)
+        for row in self.jump_rows:
+            distance = np.minimum(distance, np.abs(y_px - (row - 0.5)))
+        return distance
 
     def axes_nm(self) -> tuple[np.ndarray, np.ndarray]:
         """Pixel centres along y and x, nm from the image centre."""
@@ -101,6 +138,7 @@ def draw_scan(config: ScanConfig, shape: tuple[int, int], rng: np.random.Generat
     rows = log_uniform(rng, config.wobble_rows)
     length = uniform(rng, config.flyback_length) * shape[1]
     stretch_start = uniform(rng, config.flyback) if chance(rng, config.p_flyback) else 0.0
+    jump_rows, jumps = _jumps(config, shape[0], rng)
     return Scan(
         shape=shape,
         pixel_size_nm=pixel,
@@ -113,7 +151,19 @@ def draw_scan(config: ScanConfig, shape: tuple[int, int], rng: np.random.Generat
         flyback_px=stretch_start * length,
         flyback_length_px=length,
         jitter_px=_jitter(config, shape[0], pixel, rng),
+        jump_rows=jump_rows,
+        jumps_px=jumps / np.asarray(pixel),
     )
+
+
+def _jumps(config: ScanConfig, rows: int, rng: np.random.Generator) -> tuple[tuple[int, ...], np.ndarray]:
+    """First lines after the jumps, and (jumps + 1, 2) displacements before, between and after them, nm."""
+    number = integer(rng, config.jumps) if chance(rng, config.p_jump) else 0
+    length, angle = rng.uniform(*config.jump_nm, number), rng.uniform(0, 2 * np.pi, number)
+    steps = length[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    total = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+    # Columns shift by what their half of the image moved: the middle stays where it is on average.
+    return tuple(sorted(int(row) for row in rng.integers(1, rows, number))), total - total.mean(axis=0)
 
 
 def _jitter(config: ScanConfig, rows: int, pixel: tuple[float, float], rng: np.random.Generator) -> np.ndarray:

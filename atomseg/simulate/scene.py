@@ -4,12 +4,13 @@ from typing import Literal
 
 import numpy as np
 
-from atomseg.simulate.background import cover, draw_background
+from atomseg.simulate.background import draw_ground
 from atomseg.simulate.config import SceneConfig
-from atomseg.simulate.detector import Tone, draw_detector, record
+from atomseg.simulate.detector import draw_detector
+from atomseg.simulate.expose import Exposed, Exposure, expose
 from atomseg.simulate.imaging import Imaging
 from atomseg.simulate.record import parameters
-from atomseg.simulate.render import draw_profile, splat_cores, splat_tails
+from atomseg.simulate.render import draw_profile
 from atomseg.simulate.scan import draw_scan
 from atomseg.simulate.specimen import OXYGEN
 from atomseg.simulate.structure import Structure, draw_structure
@@ -34,15 +35,31 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
     Returns
     -------
     Scene
-        Columns carry drift, shear, strain and slow interference but not the line jitter.
+        Columns carry drift, shear, strain, jumps and slow interference but not the line jitter; where they stand in the
+        specimen is in ``y_true_nm`` and ``x_true_nm``.
     """
+    structure, exposure = draw_exposure(config, rng)
+    return finish(structure, exposure, expose([exposure])[0], truth=truth)
+
+
+def draw_exposure(config: SceneConfig, rng: np.random.Generator) -> tuple[Structure, Exposure]:
+    """The random part of a scene, cheap: what stands in the beam and how it is imaged. The costly one is `expose`."""
     scan = draw_scan(config.scan, config.shape, rng)
     structure = draw_structure(config, scan.view, rng)
     detector = draw_detector(config.detector, rng)
-    imaging = Imaging(scan, draw_profile(config.optics, detector.registration_nm, rng), detector)
-    image, tone, columns, shown = _image(config, structure, imaging, rng)
+    profile = draw_profile(config.optics, detector.registration_nm, rng, thickness_nm=structure.foil.thickness_nm)
+    return structure, _exposure(config, structure, Imaging(scan, profile, detector), rng)
+
+
+def finish(
+    structure: Structure, exposure: Exposure, exposed: Exposed, *, truth: Literal["columns", "full"] = "full"
+) -> Scene:
+    """Image and truth of a scene that was exposed, on any device."""
+    imaging = exposure.imaging
+    scan, detector = imaging.scan, imaging.detector
+    columns, shown = _columns(structure, exposure, exposed)
     micrograph = Micrograph(
-        image=image,
+        image=exposed.image.cpu().numpy(),
         calibration=Calibration(scan.pixel_size_nm, CalibrationOrigin.METADATA),
         name=f"simulated {structure.kind}",
         n_frames=detector.frames,
@@ -51,40 +68,51 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
     )
     if truth == "columns":
         crystal = crystal_mask(structure, scan)
-        phases, reconstruction = empty_phases(config.shape, crystal), empty_reconstruction(config.shape)
+        phases, reconstruction = empty_phases(scan.shape, crystal), empty_reconstruction(scan.shape)
     else:
-        pixels = scan.to_pixels(structure.sites.yx_nm)
+        pixels = scan.jumped(scan.to_pixels(structure.sites.yx_nm))
         crystal = crystal_outline(structure, scan, pixels)
         phases = phase_map(structure, scan, pixels, shown, crystal)
         reconstruction = reconstruction_profile(structure, scan, crystal)
         columns = named_columns(columns)
-    return Scene(micrograph, columns, phases, reconstruction, crystal, parameters(structure, imaging, tone))
+    drawn = parameters(structure, imaging, exposed.tone)
+    return Scene(micrograph, columns, phases, reconstruction, crystal, drawn, exposed.clean.cpu().numpy())
 
 
-def _image(
-    config: SceneConfig, structure: Structure, imaging: Imaging, rng: np.random.Generator
-) -> tuple[np.ndarray, Tone, Columns, np.ndarray]:
-    """The recorded image, its tone curve, the table of its columns and their index in the structure."""
-    scan, profile, counts = imaging.scan, imaging.profile, imaging.peak_counts
+def _exposure(config: SceneConfig, structure: Structure, imaging: Imaging, rng: np.random.Generator) -> Exposure:
+    """What the image is made of: columns with their signal, background, seed of the noise."""
+    scan, profile = imaging.scan, imaging.profile
     sites, thickness = structure.sites, structure.thickness_nm
-    covariance = imaging.covariance_px
-    pixels = scan.to_pixels(sites.yx_nm)
+    pixels = scan.to_pixels(sites.yx_nm + profile.light_shift(sites.weight))
     scale = profile.peak(thickness) / profile.peak(np.array(structure.foil.thickness_nm))
-    peak = counts * sites.weight * scale * np.where(sites.species == OXYGEN, profile.oxygen_scale, 1.0)
-    volume = 2 * np.pi * np.sqrt(np.linalg.det(covariance)) * peak * profile.tail_weight(thickness)
-    tail_px = (profile.tail_nm / scan.pixel_size_nm[0], profile.tail_nm / scan.pixel_size_nm[1])
-    expected = splat_tails(scan.shape, pixels, volume, tail_px)
+    peak = imaging.peak_counts * profile.tilt_peak * sites.weight * scale
+    peak *= np.where(sites.species == OXYGEN, profile.oxygen_scale, 1.0)
+    # Heights of core and tail go as their integrals over their areas.
+    tail_area = profile.tail_nm**2 / (scan.pixel_size_nm[0] * scan.pixel_size_nm[1])
+    core_area = float(np.sqrt(np.linalg.det(imaging.covariance_px)))
     p_film = config.background.p_nothing_speckle if structure.kind == "nothing" else config.background.p_film
-    expected += counts * draw_background(config.background, scan, p_film=p_film, rng=rng)
-    expected += counts * cover(structure.outline, config.background, scan, rng)
-    expected += splat_cores(scan.shape, pixels, peak, covariance, scan.lines_px())
-    image, tone = record(expected, counts, imaging.detector, rng)
-    apparent = scan.apparent_px(pixels, float(np.sqrt(covariance[0, 0])))
-    last = np.asarray(scan.shape) - 0.5
-    shown = np.flatnonzero(is_listed(sites) & np.all((apparent >= -0.5) & (apparent < last), axis=1))
-    ground = np.maximum(_sample(expected, pixels[shown]) - peak[shown], 0.0)
-    columns = column_table(sites.take(shown), apparent[shown], peak[shown], ground, imaging=imaging, tone=tone)
-    return image, tone, columns, shown
+    return Exposure(
+        imaging=imaging,
+        yx_px=pixels,
+        peak=peak,
+        tail=peak * profile.tail_weight(thickness) * core_area / tail_area,
+        ground=draw_ground(config.background, structure.outline, scan, p_film=p_film, rng=rng),
+        seed=int(rng.integers(2**63)),
+    )
+
+
+def _columns(structure: Structure, exposure: Exposure, exposed: Exposed) -> tuple[Columns, np.ndarray]:
+    """The table of the columns in the image, and which site of the structure each of them is."""
+    imaging, sites = exposure.imaging, structure.sites
+    scan = imaging.scan
+    listed = np.flatnonzero(is_listed(sites))
+    index, apparent = scan.appearances(exposure.yx_px[listed], float(np.sqrt(imaging.covariance_px[0, 0])))
+    inside = np.all((apparent >= -0.5) & (apparent < np.asarray(scan.shape) - 0.5), axis=1)
+    shown, apparent = listed[index[inside]], apparent[inside]
+    peak = exposure.peak[shown] * imaging.detector.line_gain(apparent[:, 0], scan.shape[0])
+    ground = np.maximum(_sample(exposed.expected.cpu().numpy(), apparent) - peak, 0.0)
+    table = column_table(sites.take(shown), apparent, peak, ground, imaging=imaging, tone=exposed.tone)
+    return table, shown
 
 
 def _sample(image: np.ndarray, yx_px: np.ndarray) -> np.ndarray:

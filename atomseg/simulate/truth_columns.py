@@ -16,6 +16,8 @@ FWHM_PER_SIGMA = float(2.0 * np.sqrt(2.0 * np.log(2.0)))
 # A detector must find what the matched filter sees at five standard deviations: one false alarm in 3e6 trials.
 REQUIRED_SNR = 5.0
 REQUIRED_BORDER_NM = 0.1
+# A column that a sudden jump cuts within this many standard deviations of its centre has no place of its own.
+REQUIRED_JUMP_SIGMA = 2.0
 REQUIRED_OCCUPANCY = 0.1
 
 
@@ -23,6 +25,9 @@ def column_table(
     sites: Sites, yx_px: np.ndarray, peak: np.ndarray, background: np.ndarray, *, imaging: Imaging, tone: Tone
 ) -> Columns:
     """Truth table of the columns inside the image.
+
+    ``y_px``, ``x_px`` and ``y_nm``, ``x_nm`` are where a column appears, ``y_true_nm`` and ``x_true_nm`` where it would
+    without any error of the scan and without mistilt, from the first pixel of a perfect scan around the same centre.
 
     Parameters
     ----------
@@ -40,12 +45,18 @@ def column_table(
     detector, covariance, peak_counts, scan = imaging.detector, imaging.covariance_px, imaging.peak_counts, imaging.scan
     offset = detector.offset * peak_counts
     ground = tone(background + offset)
+    shown = imaging.shown_covariance_px
+    # A low-pass filter spreads a peak; it neither adds nor takes information.
+    left = float(np.sqrt(np.linalg.det(covariance) / np.linalg.det(shown)))
     snr = matched_filter_snr(peak, background, covariance, peak_counts, detector)
     sigma_px = crlb_px(peak, background, covariance, peak_counts, detector)
-    values, vectors = np.linalg.eigh(covariance * np.outer(scan.pixel_size_nm, scan.pixel_size_nm))
+    values, vectors = np.linalg.eigh(shown * np.outer(scan.pixel_size_nm, scan.pixel_size_nm))
     pixel = np.asarray(scan.pixel_size_nm)
     theta = np.rad2deg(np.arctan2(vectors[0, 1], vectors[1, 1]))
+    true_nm = sites.yx_nm + (np.asarray(scan.shape) - 1) / 2 * pixel
     n = len(peak)
+    whole = scan.rows_to_jump(yx_px[:, 0]) >= REQUIRED_JUMP_SIGMA * np.sqrt(shown[0, 0])
+    required = _required(sites, yx_px, snr * _visible(sites, yx_px, peak, shown), scan) & whole
     mixed = (sites.species == INTERLAYER) & (sites.occupancy >= REQUIRED_OCCUPANCY)
     table = pd.DataFrame(
         {
@@ -54,9 +65,11 @@ def column_table(
             "x_px": yx_px[:, 1],
             "y_nm": yx_px[:, 0] * pixel[0],
             "x_nm": yx_px[:, 1] * pixel[1],
+            "y_true_nm": true_nm[:, 0],
+            "x_true_nm": true_nm[:, 1],
             "sigma_y_pm": sigma_px[:, 0] * pixel[0] * 1e3,
             "sigma_x_pm": sigma_px[:, 1] * pixel[1] * 1e3,
-            "amplitude": tone(background + peak + offset) - ground,
+            "amplitude": tone(background + left * peak + offset) - ground,
             "background": ground,
             "fwhm_major_nm": np.full(n, FWHM_PER_SIGMA * np.sqrt(values[1])),
             "fwhm_minor_nm": np.full(n, FWHM_PER_SIGMA * np.sqrt(values[0])),
@@ -68,7 +81,7 @@ def column_table(
             "phase": _categories(sites.phase, _PHASE_LABELS),
             "phase_alt": _categories(sites.phase_alt, _ALT_LABELS),
             "snr": snr,
-            "required": _required(sites, yx_px, snr * _visible(sites, yx_px, peak, covariance), scan).astype(int),
+            "required": required.astype(int),
         }
     )
     return Columns(table)

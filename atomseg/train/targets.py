@@ -130,18 +130,21 @@ def draw_targets(columns: TrueColumns, scale: np.ndarray, pixel_size_nm: float, 
 
 def draw_peaks(yx_px: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:
     """Unit Gaussian peaks; where they overlap the larger value counts. (H, W) float32."""
-    rows, cols, distance2, _ = _patches(yx_px, shape, _REACH_SIGMA * sigma_px)
-    out = np.zeros(shape, dtype=np.float32)
-    np.maximum.at(out, (rows, cols), np.exp(-0.5 * distance2 / sigma_px**2).astype(np.float32))
-    return out
+    # Of equal Gaussians the nearest one is the largest.
+    distance2 = _nearest(yx_px, shape, _REACH_SIGMA * sigma_px)[1]
+    return np.asarray(np.exp(distance2 * np.float32(-0.5 / sigma_px**2)))
 
 
 def draw_sum(yx_px: np.ndarray, amplitude: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:
-    """Gaussian peaks of the given heights, added up. (H, W) float64."""
-    rows, cols, distance2, owner = _patches(yx_px, shape, _REACH_SIGMA * sigma_px)
-    values = amplitude[owner] * np.exp(-0.5 * distance2 / sigma_px**2)
-    flat = np.bincount(rows * shape[1] + cols, weights=values, minlength=shape[0] * shape[1])
-    return flat.reshape(shape)
+    """Gaussian peaks of the given heights, added up. (H, W) float32."""
+    reach = 5 * sigma_px  # 4e-6 of a peak
+    inside = np.all((yx_px > -reach) & (yx_px < np.array(shape) - 1 + reach), axis=1)
+    rows, cols = (
+        (np.arange(n, dtype=np.float32)[:, None] - yx_px[inside, axis].astype(np.float32)) / np.float32(sigma_px)
+        for axis, n in enumerate(shape)
+    )
+    rows, cols = np.exp(rows * rows * np.float32(-0.5)), np.exp(cols * cols * np.float32(-0.5))
+    return np.asarray((rows * amplitude[inside].astype(np.float32)) @ cols.T)
 
 
 def nearest_offsets(yx_px: np.ndarray, shape: tuple[int, int], radius_px: float) -> tuple[np.ndarray, np.ndarray]:
@@ -154,21 +157,37 @@ def nearest_offsets(yx_px: np.ndarray, shape: tuple[int, int], radius_px: float)
     near : numpy.ndarray
         (H, W) bool, True where one is.
     """
-    rows, cols, distance2, owner = _patches(yx_px, shape, radius_px)
-    inside = distance2 <= radius_px**2
-    rows, cols, distance2, owner = rows[inside], cols[inside], distance2[inside], owner[inside]
-    # First the pixel, then the distance: the first entry of each pixel is its nearest column.
-    pixel = rows * shape[1] + cols
-    order = np.lexsort((distance2, pixel))
-    _, first = np.unique(pixel[order], return_index=True)
-    chosen = order[first]
-    offset = np.zeros((2, *shape), dtype=np.float32)
-    near = np.zeros(shape, dtype=bool)
-    at = (rows[chosen], cols[chosen])
-    offset[0][at] = yx_px[owner[chosen], 0] - rows[chosen]
-    offset[1][at] = yx_px[owner[chosen], 1] - cols[chosen]
-    near[at] = True
-    return offset, near
+    offset, distance2 = _nearest(yx_px, shape, radius_px)
+    return offset, np.isfinite(distance2)
+
+
+def _nearest(yx_px: np.ndarray, shape: tuple[int, int], radius_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """(2, H, W) vector to the nearest column and (H, W) its squared length; 0 and infinite where none is near."""
+    reach = int(np.ceil(radius_px))
+    yx = np.asarray(yx_px, dtype=np.float64).reshape(-1, 2)
+    centre = np.rint(yx).astype(np.int64)
+    seen = np.all((centre >= -reach) & (centre < np.array(shape) + reach), axis=1)
+    centre, yx = centre[seen], yx[seen]
+    # With a margin around the image no patch has to be cut.
+    width = shape[1] + 4 * reach
+    step = np.arange(-reach, reach + 1)
+    dy, dx = ((yx - centre)[:, axis, None] - step for axis in (0, 1))
+    pixel = (
+        ((centre[:, :1] + step + 2 * reach) * width)[:, :, None] + (centre[:, 1:] + step + 2 * reach)[:, None]
+    ).ravel()
+    distance2 = np.square(dy)[:, :, None] + np.square(dx)[:, None]
+    near = np.flatnonzero(distance2 <= radius_px**2)
+    pixel, distance2 = pixel[near], distance2.ravel()[near].astype(np.float32)
+    nearest = np.full((shape[0] + 4 * reach) * width, np.inf, dtype=np.float32)
+    np.minimum.at(nearest, pixel, distance2)
+    first = distance2 == nearest[pixel]
+    owner, row, col = np.unravel_index(near[first], (len(yx), len(step), len(step)))
+    at = pixel[first]
+    offset = np.zeros((2, len(nearest)), dtype=np.float32)
+    offset[0, at], offset[1, at] = dy[owner, row], dx[owner, col]
+    inner = (slice(2 * reach, 2 * reach + shape[0]), slice(2 * reach, 2 * reach + shape[1]))
+    offset, nearest = offset.reshape(2, -1, width)[:, *inner], nearest.reshape(-1, width)[inner]
+    return np.ascontiguousarray(offset), np.ascontiguousarray(nearest)
 
 
 def _patches(

@@ -60,8 +60,10 @@ def _plain_config(**parts):
             tail_per_nm=fixed(0.02),
             saturation_nm=fixed(10.0),
             oxygen_scale=fixed(1.0),
+            p_wide=0.0,
+            p_mistilt=0.0,
         ),
-        background=BackgroundConfig(level=fixed(0.05), slope=fixed(0.0), p_step=0.0, p_film=0.0),
+        background=BackgroundConfig(level=fixed(0.05), slope=fixed(0.0), p_step=0.0, p_film=0.0, p_surface_step=0.0),
         scan=ScanConfig(
             pixel_size_nm=fixed(0.02),
             anisotropy=fixed(0.0),
@@ -70,6 +72,7 @@ def _plain_config(**parts):
             jitter_pm=fixed(0.0),
             p_wobble=0.0,
             p_flyback=0.0,
+            p_jump=0.0,
         ),
         detector=DetectorConfig(
             counts=fixed(1e7),
@@ -83,6 +86,8 @@ def _plain_config(**parts):
             p_gamma=0.0,
             p_afterglow=0.0,
             p_frames=0.0,
+            p_ramp=0.0,
+            p_filter=0.0,
         ),
     )
     values = {k: replace(getattr(config, k), **v) if isinstance(v, dict) else v for k, v in parts.items()}

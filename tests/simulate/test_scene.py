@@ -36,8 +36,9 @@ def centroids(image, yx, reach=2, rounds=6):
         {"shear": (0.03, 0.03), "bend_nm": (0.2, 0.2), "anisotropy": (0.015, 0.015)},
         {"p_wobble": 1.0, "wobble_pm": (40.0, 40.0), "wobble_rows": (150.0, 150.0)},
         {"p_flyback": 1.0, "flyback": (0.1, 0.1), "flyback_length": (0.08, 0.08)},
+        {"p_jump": 1.0, "jumps": (2, 2), "jump_nm": (0.3, 0.3)},
     ],
-    ids=["still", "drift", "mains", "flyback"],
+    ids=["still", "drift", "mains", "flyback", "jumps"],
 )
 def test_columns_stand_where_the_image_shows_them(plain_config, scan):
     optics = {"tail_per_nm": (0.0, 0.0), "oxygen_scale": (0.0, 0.0)}
@@ -45,11 +46,100 @@ def test_columns_stand_where_the_image_shows_them(plain_config, scan):
     scene = simulate(config, np.random.default_rng(11), truth="columns")
     table = scene.columns.table
     inner = table[(table.species == "TM") & table.y_px.between(10, 245) & table.x_px.between(10, 245)]
+    cut = np.array([[abs(y - (r - 0.5)) < 9 for y in inner.y_px] for r in scene.parameters["scan"]["jump_rows"]])
+    assert len(cut) == (2 if scan.get("p_jump") else 0)
+    inner = inner[~cut.any(axis=0)] if len(cut) else inner  # whole columns: nothing of another part reaches into them
+    assert len(inner) > 60
     found = centroids(scene.micrograph.image, inner[["y_px", "x_px"]].to_numpy())
     error_pm = (found - inner[["y_px", "x_px"]].to_numpy()) * scene.micrograph.calibration.mean_nm * 1e3
     # 0.5 pm: noise is 0.02 pm; the stretch within a column and its slow wobble are approximated at its centre.
     assert np.sqrt((error_pm**2).mean(axis=0)).max() < 0.5
     assert np.abs(error_pm.mean(axis=0)).max() < 0.3
+
+
+def test_a_jump_shows_columns_of_the_specimen_twice_or_not_at_all(plain_config):
+    still = simulate(plain_config(), np.random.default_rng(21), truth="columns").columns.table
+    seen = {"twice": 0, "never": 0}
+    for seed in range(21, 29):
+        config = plain_config(scan={"p_jump": 1.0, "jumps": (1, 1), "jump_nm": (0.3, 0.3)})
+        scene = simulate(config, np.random.default_rng(seed), truth="columns")
+        table, scan = scene.columns.table, scene.parameters["scan"]
+        row, (before, after) = scan["jump_rows"][0], np.array(scan["jumps_px"])
+        assert np.hypot(*(after - before)) * 0.02 == pytest.approx(0.3)
+        true_px = table[["y_true_nm", "x_true_nm"]].to_numpy() / 0.02
+        moved = table[["y_px", "x_px"]].to_numpy() - true_px
+        lower = table.y_px.to_numpy() >= row - 0.5
+        assert np.allclose(moved[lower], -after)
+        assert np.allclose(moved[~lower], -before)
+        # Lines are skipped where the second part was sampled further on, and sampled again where further back.
+        twice = table[["y_true_nm", "x_true_nm"]].round(6).duplicated().sum()
+        seen["twice" if twice else "never"] += 1
+        if abs(after[0] - before[0]) > 10:
+            assert (twice > 0) == (after[0] < before[0])
+        assert not table.required[abs(table.y_px - (row - 0.5)) < 2 * 0.045 / 0.02].any()
+    assert min(seen.values()) > 0
+    assert len(still) > 400
+
+
+def test_places_in_the_specimen_are_those_of_an_image_without_errors(plain_config):
+    errors = {
+        "scan": {"shear": (0.03, 0.03), "bend_nm": (0.2, 0.2), "p_flyback": 1.0, "jitter_pm": (20.0, 20.0)},
+        "optics": {"p_mistilt": 1.0, "mistilt_mrad": (10.0, 10.0), "tilt_shift_pm_per_mrad": (0.7, 0.7)},
+    }
+    table = simulate(plain_config(**errors), np.random.default_rng(22), truth="columns").columns.table
+    metal = table[(table.species == "TM")]
+    true_nm = metal[["y_true_nm", "x_true_nm"]].to_numpy()
+    assert np.abs(metal[["y_nm", "x_nm"]].to_numpy() - true_nm).max() > 0.05
+    # In the specimen every column has a neighbour at exactly the period along the row, a sqrt(3) / 2.
+    distance = np.linalg.norm(true_nm[:, None] - true_nm[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    assert distance.min() == pytest.approx(0.2872 * np.sqrt(3) / 2, abs=1e-9)
+    perfect = simulate(plain_config(), np.random.default_rng(22), truth="columns").columns.table
+    assert perfect[["y_true_nm", "x_true_nm"]].to_numpy() == pytest.approx(perfect[["y_nm", "x_nm"]].to_numpy())
+
+
+def test_a_mistilt_widens_columns_lowers_them_and_moves_the_light_ones(plain_config):
+    tilt = {
+        "p_mistilt": 1.0,
+        "mistilt_mrad": (12.0, 12.0),
+        "tilt_shift_pm_per_mrad": (0.7, 0.7),
+        "saturation_nm": (1000.0, 1000.0),  # every depth of the 12 nm foil counts alike
+        "tail_per_nm": (0.0, 0.0),
+    }
+    config = plain_config(optics=tilt, background={"level": (1e-6, 1e-6)})
+    scene = simulate(config, np.random.default_rng(23), truth="columns")
+    profile, table = scene.parameters["profile"], scene.columns.table
+    smear = 12.0 * 12.0 * 1e-3 / np.sqrt(12.0)  # nm: t * tilt as a box
+    major, minor = (table[f"fwhm_{name}_nm"].iloc[0] / 2.3548 for name in ("major", "minor"))
+    assert major == pytest.approx(np.hypot(0.045, smear), rel=1e-3)
+    assert minor == pytest.approx(0.045, rel=1e-3)
+    assert table.theta_deg.iloc[0] == pytest.approx((profile["tilt_deg"] + 90) % 180 - 90, abs=1e-6)
+    # The signal of a column stays, its area grows.
+    flat = simulate(
+        plain_config(optics={**tilt, "p_mistilt": 0.0}, background={"level": (1e-6, 1e-6)}),
+        np.random.default_rng(23),
+        truth="columns",
+    )
+    metal = [t[t.species == "TM"].amplitude.median() for t in (table, flat.columns.table)]
+    assert metal[0] / metal[1] == pytest.approx(0.045 / np.hypot(0.045, smear), rel=0.01)
+    # An empty interlayer column is 0.7 * 12 pm further along the tilt; a full one would not move.
+    angle = np.deg2rad(profile["tilt_deg"])
+    moved_pm = 1e3 * (table[["y_nm", "x_nm"]].to_numpy() - table[["y_true_nm", "x_true_nm"]].to_numpy())
+    along = moved_pm @ np.array([np.sin(angle), np.cos(angle)])
+    assert along[table.species == "Li"].max() == pytest.approx(8.4, abs=0.5)  # Li itself has 2 % of the signal
+    assert along[table.species == "TM"].max() < 0.5
+
+
+def test_a_slow_ramp_runs_along_the_slow_axis_and_columns_follow(plain_config):
+    config = plain_config(detector={"p_ramp": 1.0, "ramp": (0.2, 0.2)})
+    scene = simulate(config, np.random.default_rng(24), truth="columns")
+    image, table = scene.micrograph.image, scene.columns.table
+    assert image[-60:].mean() / image[:60].mean() == pytest.approx(
+        (1 + 0.1 * 196 / 255) / (1 - 0.1 * 196 / 255), rel=0.02
+    )
+    metal = table[(table.species == "TM")]
+    slope = np.polyfit(metal.y_px / 255 - 0.5, metal.amplitude / metal.amplitude.mean(), 1)[0]
+    assert slope == pytest.approx(0.2, abs=0.01)
 
 
 def test_amplitude_and_background_add_up_to_the_image(plain_config):
