@@ -94,6 +94,9 @@ def fit_cell(cell: CellImage, tail_nm: float) -> tuple[dict[str, float], pd.Data
         }
     )
     common = dict(zip(("core_nm", "oxygen", "interlayer"), found.x.tolist(), strict=True))
+    if 0.0 < cell.case.x < 1.0:  # the renderer's signal of an interlayer column is x^m + (1 - x) lithium
+        nickel = common["interlayer"] - (1.0 - cell.case.x) * LITHIUM
+        common["mixing_exponent"] = float(np.log(nickel) / np.log(cell.case.x))
     return {**common, **fit_courses(table), "mean_relative_rms": float(table["relative_rms"].mean())}, table
 
 
