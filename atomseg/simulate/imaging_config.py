@@ -23,16 +23,16 @@ class OpticsConfig(StageConfig):
     ellipticity : tuple of float
         Ratio of its axes (astigmatism, vibration, mistilt).
     tail_sigma_nm : tuple of float
-        Standard deviation of the wide Gaussian, nm.
+        Standard deviation of the wide Gaussian, nm; multislice images are fitted equally well from 0.16 to 0.28.
     tail_per_nm : tuple of float
-        Weight of the wide Gaussian per nm of foil; multislice at 200 kV gives about 0.02 (floor under perfect
-        interlayer columns 0.008 of the TM peak at 4 nm, 0.035 at 12 nm, 0.08 at 20 nm).
+        Growth of the wide Gaussian's share in a column's light, 1/nm (`Profile.tail_weight`). Multislice down [100]:
+        0.038 for perfect order at 200 and 300 kV, more where interlayer columns hold Ni.
     max_tail : float
-        Weight at which the tail saturates.
+        Share at which it saturates; 0.55 to 0.65 was reached at 24 nm.
     saturation_nm : tuple of float
-        Thickness on which a column's peak saturates by channelling, nm (multislice at 200 kV: 10).
+        Thickness on which a column's core saturates by channelling, nm (`Profile.peak`; multislice: 8 to 10).
     oxygen_scale : tuple of float
-        Oxygen columns relative to Z^n.
+        Oxygen columns relative to Z^n (multislice: 0.7 to 0.8 of Z^1.7).
     wide_sigma_pm : tuple of float
         Standard deviation of the core of badly focused or vibrating images, pm.
     p_wide : float
@@ -45,15 +45,20 @@ class OpticsConfig(StageConfig):
         15 mrad: light columns channel less and are seen deeper), in proportion to the missing signal.
     p_mistilt : float
         Probability of a mistilt.
+
+    Notes
+    -----
+    The constants come from ``benchmarks/accuracy/multislice_fit.py`` (200 and 300 kV, 25 mrad, 60 to 140 mrad, sources
+    of 30 to 60 pm, 2 to 24 nm); the ranges go beyond them on both sides.
     """
 
     core_sigma_pm: Range = (35.0, 95.0)
     ellipticity: Range = (1.0, 1.4)
-    tail_sigma_nm: Range = (0.15, 0.35)
-    tail_per_nm: Range = (0.012, 0.028)
-    max_tail: float = 0.55
-    saturation_nm: Range = (7.0, 25.0)
-    oxygen_scale: Range = (0.5, 1.1)
+    tail_sigma_nm: Range = (0.15, 0.30)
+    tail_per_nm: Range = (0.030, 0.065)
+    max_tail: float = 0.70
+    saturation_nm: Range = (6.0, 14.0)
+    oxygen_scale: Range = (0.5, 1.0)
     wide_sigma_pm: Range = (95.0, 110.0)
     p_wide: float = 0.03
     mistilt_mrad: Range = (0.0, 15.0)

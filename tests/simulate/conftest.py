@@ -57,7 +57,7 @@ def _plain_config(**parts):
             core_sigma_pm=fixed(45.0),
             ellipticity=fixed(1.0),
             tail_sigma_nm=fixed(0.2),
-            tail_per_nm=fixed(0.02),
+            tail_per_nm=fixed(0.04),
             saturation_nm=fixed(10.0),
             oxygen_scale=fixed(1.0),
             p_wide=0.0,
