@@ -12,9 +12,10 @@ from atomseg.networks.registry import (
     load_model,
     model_folders,
 )
-from atomseg.networks.unet import HEADS, Outputs, UNet, UNetConfig
+from atomseg.networks.unet import BASIC_HEADS, HEADS, Outputs, UNet, UNetConfig
 
 __all__ = [
+    "BASIC_HEADS",
     "DEFAULT_MODEL",
     "HEADS",
     "Model",

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from atomseg.imaging import CANONICAL_PIXEL_NM
 from atomseg.networks import UNet
 from atomseg.train.dataset import Example
 from atomseg.train.metrics import Counts, count_matches, find_peaks
+from atomseg.train.targets import is_dim
 
 # Heat map values among which the detection threshold is chosen.
 THRESHOLDS = tuple(round(0.2 + 0.05 * k, 2) for k in range(11))
@@ -64,7 +64,7 @@ def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict
     threshold : float
         Heat map value of a column.
     """
-    total, scene_f1, n_scenes = Counts(), [], 0
+    total, dim, scene_f1, n_scenes = Counts(), Counts(), [], 0
     tiers = {low: Counts() for low in SNR_TIERS}
     for example, peaks in _peaks(network, examples, threshold, "cpu"):
         n_scenes += 1
@@ -72,12 +72,15 @@ def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict
         total += counts
         if counts.found + counts.missed:
             scene_f1.append(counts.rates()["f1"])
-        columns = example.columns
+        columns = example.truth
+        yx_nm, bound_nm = columns.yx_px * example.pixel_nm, columns.bound_px * example.pixel_nm
+        chosen = columns.required.copy()
+        chosen[chosen] = is_dim(columns)
+        dim += count_matches(peaks[:, :2] * example.pixel_nm, yx_nm, chosen, bound_nm)[0]
         tier = np.digitize(columns.snr, SNR_TIERS)
         for k, low in enumerate(SNR_TIERS):
             chosen = columns.required & (tier == k + 1)
-            yx_nm = columns.yx_px * CANONICAL_PIXEL_NM
-            tiers[low] += count_matches(peaks[:, :2] * CANONICAL_PIXEL_NM, yx_nm, chosen)[0]
+            tiers[low] += count_matches(peaks[:, :2] * example.pixel_nm, yx_nm, chosen, bound_nm)[0]
     names = [f"{low:g}_to_{high:g}" for low, high in pairwise(SNR_TIERS)]
     names.append(f"above_{SNR_TIERS[-1]:g}")
     result = {f"{name}_50pm" if name in {"precision", "recall", "f1"} else name: v for name, v in total.rates().items()}
@@ -85,6 +88,7 @@ def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict
         rates = tier_counts.rates()
         result[f"recall_snr_{name}"] = rates["recall"]
         result[f"rmse_pm_snr_{name}"] = rates["rmse_pm"]
+    result["recall_dim"] = dim.rates()["recall"]
     return {k: round(v, 5) for k, v in result.items()} | {
         "scenes": float(n_scenes),
         "median_scene_f1_50pm": round(float(np.median(scene_f1)), 5) if scene_f1 else 0.0,
@@ -95,15 +99,18 @@ def assess(network: UNet, examples: Iterable[Example], threshold: float) -> dict
 
 def count_example(example: Example, peaks_yx: np.ndarray) -> Counts:
     """Matches of the peaks of one example, with what was invented outside crystal."""
-    columns = example.columns
+    columns = example.truth
     visible = columns.required | (columns.snr >= VISIBLE_SNR)
     counts, invented = count_matches(
-        peaks_yx * CANONICAL_PIXEL_NM, columns.yx_px[visible] * CANONICAL_PIXEL_NM, columns.required[visible]
+        peaks_yx * example.pixel_nm,
+        columns.yx_px[visible] * example.pixel_nm,
+        columns.required[visible],
+        columns.bound_px[visible] * example.pixel_nm,
     )
-    empty = distance_transform_edt(example.crystal[0].numpy() < 0.5) * CANONICAL_PIXEL_NM > EDGE_NM
+    empty = distance_transform_edt(example.crystal[0].numpy() < 0.5) * example.pixel_nm > EDGE_NM
     pixel = peaks_yx[invented].round().astype(int).clip(0, empty.shape[0] - 1)
     return counts + Counts(
-        empty_area_nm2=float(empty.sum()) * CANONICAL_PIXEL_NM**2,
+        empty_area_nm2=float(empty.sum()) * example.pixel_nm**2,
         invented_in_empty=int(empty[pixel[:, 0], pixel[:, 1]].sum()),
     )
 
@@ -119,6 +126,6 @@ def _peaks(
         for example in examples:
             outputs = network(example.image[None].to(device))
             heatmap, offset = torch.sigmoid(outputs.heatmap[0, 0]).cpu(), outputs.offset[0].cpu()
-            yield example, find_peaks(heatmap, offset, threshold, CANONICAL_PIXEL_NM)
+            yield example, find_peaks(heatmap, offset, threshold, example.pixel_nm)
     finally:
         network.train(was_training)

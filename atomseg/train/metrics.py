@@ -22,6 +22,8 @@ class Counts:
         Required columns found and missed, and peaks without any visible column.
     error2_nm2 : float
         Summed squared distance of the found columns, nm².
+    bound2_nm2 : float
+        Summed squared Cramer-Rao bounds of these, nm².
     empty_area_nm2 : float
         Area outside crystal.
     invented_in_empty : int
@@ -32,6 +34,7 @@ class Counts:
     missed: int = 0
     invented: int = 0
     error2_nm2: float = 0.0
+    bound2_nm2: float = 0.0
     empty_area_nm2: float = 0.0
     invented_in_empty: int = 0
 
@@ -41,12 +44,13 @@ class Counts:
             missed=self.missed + other.missed,
             invented=self.invented + other.invented,
             error2_nm2=self.error2_nm2 + other.error2_nm2,
+            bound2_nm2=self.bound2_nm2 + other.bound2_nm2,
             empty_area_nm2=self.empty_area_nm2 + other.empty_area_nm2,
             invented_in_empty=self.invented_in_empty + other.invented_in_empty,
         )
 
     def rates(self) -> dict[str, float]:
-        """Precision, recall, F1, RMSE (2D, pm) and false columns per 100 nm² outside crystal."""
+        """Precision, recall, F1, RMSE (2D, pm; and over its bound) and false columns per 100 nm² outside crystal."""
         precision = self.found / max(1, self.found + self.invented)
         recall = self.found / max(1, self.found + self.missed)
         return {
@@ -54,6 +58,7 @@ class Counts:
             "recall": recall,
             "f1": 2 * precision * recall / max(1e-9, precision + recall),
             "rmse_pm": 1e3 * (self.error2_nm2 / max(1, self.found)) ** 0.5,
+            "rmse_over_crlb": (self.error2_nm2 / max(1e-12, self.bound2_nm2)) ** 0.5,
             "false_per_100nm2": 100 * self.invented_in_empty / max(1e-9, self.empty_area_nm2),
         }
 
@@ -94,6 +99,7 @@ def count_matches(
     found_yx_nm: np.ndarray,
     true_yx_nm: np.ndarray,
     required: np.ndarray,
+    bound_nm: np.ndarray,
     *,
     radius_nm: float = 0.05,
 ) -> tuple[Counts, np.ndarray]:
@@ -123,5 +129,6 @@ def count_matches(
         missed=int(required.sum()) - n_found,
         invented=int(invented.sum()),
         error2_nm2=float(np.square(distance[good]).sum()),
+        bound2_nm2=float(np.square(bound_nm[truth[good]]).sum()),
     )
     return counts, invented

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -31,6 +31,7 @@ _FREE_ON_RESUME: dict[str, Any] = {
     "validation_interval": 1,
     "checkpoint_interval": 1,
     "picture_interval": 1,
+    "patience": 0,
     "workers": 0,
     "threads": 0,
     "accelerator": "auto",
@@ -128,8 +129,16 @@ def choose_precision(config: TrainConfig) -> str:
         return config.precision
     if config.accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    capability = torch.backends.cpu.get_cpu_capability()
-    return "bf16-mixed" if "AMX" in capability or "BF16" in capability else "32-true"
+    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; torch's capability names no more than AVX512 for such ones.
+
+    Emulated it would be slower than float32. The questions are private to torch, and a version without them says no.
+    """
+    answers = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(bool(answer()) for answer in answers if answer is not None)
 
 
 class _Data(lightning.LightningDataModule):  # type: ignore[misc]
@@ -152,9 +161,9 @@ class _Data(lightning.LightningDataModule):  # type: ignore[misc]
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        workers = self._config.workers
+        workers, gpu = self._config.workers, trainer.strategy.root_device.type == "cuda"
         return DataLoader(
-            stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=False
+            stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=gpu
         )
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -240,6 +249,9 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
         monitor="step",
         mode="max",
     )
+    callbacks = [checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Clock()]
+    if config.patience:
+        callbacks.append(EarlyStopping("val/f1", mode="max", patience=config.patience, check_finite=True))
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -256,7 +268,7 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
             CSVLogger(output / "metrics", name="", version=started),
             TensorBoardLogger(output / "tensorboard", name="", version=started),
         ],
-        callbacks=[checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Clock()],
+        callbacks=callbacks,
         default_root_dir=output,
         enable_model_summary=False,
     )

@@ -31,6 +31,8 @@ class Scene:
         (H, W) bool, True in crystal.
     parameters : dict
         Every number drawn for this scene (JSON-ready).
+    clean : numpy.ndarray or None
+        (H, W) float32, the image before any noise, in its unit and with its distortions; None where it was not kept.
     """
 
     micrograph: Micrograph
@@ -39,3 +41,4 @@ class Scene:
     reconstruction: ReconstructionProfile
     crystal: np.ndarray
     parameters: dict[str, object]
+    clean: np.ndarray | None = None
