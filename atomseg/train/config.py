@@ -19,6 +19,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "crop_px": (64, 2048),
     "canonical_pixel_nm": (0.01, 0.05),
     "smallest_pixel_nm": (0.004, 0.045),
+    "scene_share": (0.0, 1.0),
     "learning_rate": (1e-6, 1.0),
     "warmup_steps": (0, 10**6),
     "decay_fraction": (0.0, 1.0),
@@ -63,6 +64,9 @@ class TrainConfig(StageConfig):
         Pixel size the network works at; images are resampled to it.
     smallest_pixel_nm : float
         Finer pixels are simulated at this size: after resampling they differ in nothing but time.
+    scene_share : float
+        Part of the examples that are cut from scenes that were given to `train`; the others are simulated, so that
+        nothing is forgotten.
     learning_rate, weight_decay : float
         Of AdamW.
     warmup_steps : int
@@ -101,6 +105,7 @@ class TrainConfig(StageConfig):
     crop_px: int = 192
     canonical_pixel_nm: float = CANONICAL_PIXEL_NM
     smallest_pixel_nm: float = 0.012
+    scene_share: float = 0.5
     learning_rate: float = 2e-3
     warmup_steps: int = 100
     decay_fraction: float = 0.35

@@ -60,9 +60,7 @@ def make_example(scene: Scene, config: TrainConfig, rng: np.random.Generator) ->
         Draws the crop and the turn.
     """
     pixel_nm = config.canonical_pixel_nm
-    view = to_canonical(
-        scene.micrograph.image, scene.micrograph.calibration.pixel_size_nm, pixel_nm, config.normalize
-    )
+    view = to_canonical(scene.micrograph.image, scene.micrograph.calibration.pixel_size_nm, pixel_nm, config.normalize)
     table = scene.columns.table
     clean = view.normalized.image
     if scene.clean is not None:

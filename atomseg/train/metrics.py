@@ -58,12 +58,15 @@ class Counts:
             "recall": recall,
             "f1": 2 * precision * recall / max(1e-9, precision + recall),
             "rmse_pm": 1e3 * (self.error2_nm2 / max(1, self.found)) ** 0.5,
-            "rmse_over_crlb": (self.error2_nm2 / max(1e-12, self.bound2_nm2)) ** 0.5,
+            # 0 where nothing was found, or no bound is known: own labelled images have none.
+            "rmse_over_crlb": (self.error2_nm2 / self.bound2_nm2) ** 0.5 if self.bound2_nm2 > 0 else 0.0,
             "false_per_100nm2": 100 * self.invented_in_empty / max(1e-9, self.empty_area_nm2),
         }
 
 
-def find_peaks(heatmap: Tensor, offset: Tensor, threshold: float, pixel_size_nm: float) -> np.ndarray:
+def find_peaks(
+    heatmap: Tensor, offset: Tensor, threshold: float, pixel_size_nm: float, sigma: Tensor | None = None
+) -> np.ndarray:
     """Refined positions of the local maxima of one heat map, the surest first.
 
     Parameters
@@ -76,17 +79,20 @@ def find_peaks(heatmap: Tensor, offset: Tensor, threshold: float, pixel_size_nm:
         Smallest heat map value of a column.
     pixel_size_nm : float
         Size of a pixel.
+    sigma : torch.Tensor, optional
+        (H, W) standard deviation of each component of `offset`, pixels.
 
     Returns
     -------
     numpy.ndarray
-        (N, 3) float64: y, x in pixels and the heat map value.
+        (N, 4) float64: y, x in pixels, the heat map value, and sigma (0 where not given).
     """
     highest = functional.max_pool2d(heatmap[None, None], 3, stride=1, padding=1)[0, 0]
     rows, cols = torch.nonzero((heatmap == highest) & (heatmap >= threshold), as_tuple=True)
     value = heatmap[rows, cols]
     shift = offset[:, rows, cols].clamp(-1.5, 1.5)
-    peaks = torch.stack([rows + shift[0], cols + shift[1], value], dim=1).double().cpu().numpy()
+    spread = torch.zeros_like(value) if sigma is None else sigma[rows, cols]
+    peaks = torch.stack([rows + shift[0], cols + shift[1], value, spread], dim=1).double().cpu().numpy()
     peaks = peaks[np.argsort(-peaks[:, 2], kind="stable")]
     keep = np.ones(len(peaks), dtype=bool)
     if len(peaks) > 1:

@@ -77,7 +77,7 @@ def test_targets_sit_on_the_columns_of_the_image(scene_source, config, pixel_nm)
     scene = scene_source(np.random.default_rng(2), side=int(72 * 0.025 / pixel_nm) + 2, pixel_nm=pixel_nm)
     for index in range(4):
         example = make_example(scene, config, np.random.default_rng(index))
-        columns = example.columns
+        columns = example.truth
         inner = columns.required & ((columns.yx_px > 6) & (columns.yx_px < 57)).all(axis=1)
         image = example.image[0].numpy().astype(float)
         image -= image.min()

@@ -21,6 +21,12 @@ def yx():
 SHAPE = (20, 24)
 
 
+def true_columns(yx_px, amplitude, required, snr):
+    """Columns of 2 px width with bounds of 0.1 px."""
+    covariance = np.broadcast_to(4 * np.eye(2), (len(yx_px), 2, 2))
+    return TrueColumns(yx_px, amplitude, required, snr, np.full(len(yx_px), 0.1), covariance)
+
+
 def distances(yx):
     """(N, H, W) distance of every pixel from every column."""
     rows, cols = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -51,7 +57,7 @@ def test_offsets_point_to_the_nearest_column(yx):
 
 
 def test_no_columns_at_all():
-    nothing = TrueColumns(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.zeros(0))
+    nothing = true_columns(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.zeros(0))
     targets = draw_targets(nothing, np.ones(SHAPE), 0.025, TargetConfig())
     assert not targets.heatmap.any()
     assert not targets.restored.any()
@@ -60,7 +66,7 @@ def test_no_columns_at_all():
 
 
 def test_what_may_be_seen_is_ignored_and_what_can_not_be_seen_is_background():
-    columns = TrueColumns(
+    columns = true_columns(
         yx_px=np.array([[5.0, 5.0], [5.0, 15.0], [15.0, 5.0]]),
         amplitude=np.array([8.0, 4.0, 1.0]),
         required=np.array([True, False, False]),
@@ -79,7 +85,7 @@ def test_what_may_be_seen_is_ignored_and_what_can_not_be_seen_is_background():
 
 
 def test_a_required_column_beside_an_ignored_one_keeps_its_peak():
-    columns = TrueColumns(
+    columns = true_columns(
         np.array([[8.0, 8.0], [8.0, 11.0]]), np.ones(2), np.array([True, False]), np.array([9.0, 4.0])
     )
     weight = draw_targets(columns, np.ones(SHAPE), 0.025, TargetConfig()).heatmap_weight
