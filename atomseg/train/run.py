@@ -307,6 +307,8 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
         devices=config.devices,
         num_nodes=config.nodes,
         precision=choose_precision(config),  # type: ignore[arg-type]
+        # CPUs repeat themselves anyway; on GPUs it has to be asked for.
+        deterministic="warn" if torch.cuda.is_available() and config.accelerator != "cpu" else None,
         max_steps=config.steps,
         max_epochs=-1,
         gradient_clip_val=config.gradient_clip,
