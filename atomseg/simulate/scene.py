@@ -40,7 +40,7 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
     structure = draw_structure(config, scan.view, rng)
     detector = draw_detector(config.detector, rng)
     imaging = Imaging(scan, draw_profile(config.optics, detector.registration_nm, rng), detector)
-    image, clean, tone, columns, shown = _image(config, structure, imaging, rng)
+    image, tone, columns, shown = _image(config, structure, imaging, rng)
     micrograph = Micrograph(
         image=image,
         calibration=Calibration(scan.pixel_size_nm, CalibrationOrigin.METADATA),
@@ -58,13 +58,13 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
         phases = phase_map(structure, scan, pixels, shown, crystal)
         reconstruction = reconstruction_profile(structure, scan, crystal)
         columns = named_columns(columns)
-    return Scene(micrograph, columns, phases, reconstruction, crystal, parameters(structure, imaging, tone), clean)
+    return Scene(micrograph, columns, phases, reconstruction, crystal, parameters(structure, imaging, tone))
 
 
 def _image(
     config: SceneConfig, structure: Structure, imaging: Imaging, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, Tone, Columns, np.ndarray]:
-    """The recorded image, the same without noise, tone curve, table of the columns and their index in the structure."""
+) -> tuple[np.ndarray, Tone, Columns, np.ndarray]:
+    """The recorded image, its tone curve, the table of its columns and their index in the structure."""
     scan, profile, counts = imaging.scan, imaging.profile, imaging.peak_counts
     sites, thickness = structure.sites, structure.thickness_nm
     covariance = imaging.covariance_px
@@ -84,8 +84,7 @@ def _image(
     shown = np.flatnonzero(is_listed(sites) & np.all((apparent >= -0.5) & (apparent < last), axis=1))
     ground = np.maximum(_sample(expected, pixels[shown]) - peak[shown], 0.0)
     columns = column_table(sites.take(shown), apparent[shown], peak[shown], ground, imaging=imaging, tone=tone)
-    clean = tone(expected + imaging.detector.offset * counts).astype(np.float32)
-    return image, clean, tone, columns, shown
+    return image, tone, columns, shown
 
 
 def _sample(image: np.ndarray, yx_px: np.ndarray) -> np.ndarray:

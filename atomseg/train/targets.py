@@ -159,12 +159,22 @@ def draw_shapes(columns: TrueColumns, shape: tuple[int, int]) -> np.ndarray:
     if not len(columns.yx_px):
         return np.zeros(shape)
     widest = float(np.sqrt(np.linalg.eigvalsh(columns.covariance_px)[:, -1].max()))
-    rows, cols, _, owner = _patches(columns.yx_px, shape, _REACH_SIGMA * widest)
-    inverse = np.linalg.inv(columns.covariance_px)[owner]
-    dy, dx = rows - columns.yx_px[owner, 0], cols - columns.yx_px[owner, 1]
+    reach = int(np.ceil(_REACH_SIGMA * widest))
+    inside = np.all((columns.yx_px > -reach) & (columns.yx_px < np.array(shape) - 1 + reach), axis=1)
+    yx, amplitude = columns.yx_px[inside], columns.amplitude[inside].astype(np.float32)
+    inverse = np.linalg.inv(columns.covariance_px[inside]).astype(np.float32)[:, :, :, None, None]
+    centre, step = np.rint(yx).astype(np.int64), np.arange(-reach, reach + 1)
+    away = (centre - yx).astype(np.float32)
+    dy, dx = away[:, 0, None, None] + step[:, None].astype(np.float32), away[:, 1, None, None] + step.astype(np.float32)
     power = inverse[:, 0, 0] * dy * dy + 2 * inverse[:, 0, 1] * dy * dx + inverse[:, 1, 1] * dx * dx
-    values = columns.amplitude[owner] * np.exp(-0.5 * power)
-    return np.bincount(rows * shape[1] + cols, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
+    # With a margin around the image no patch has to be cut.
+    width = shape[1] + 4 * reach
+    pixel = (
+        ((centre[:, 0] + 2 * reach) * width + centre[:, 1] + 2 * reach)[:, None, None] + step[:, None] * width + step
+    )
+    values = amplitude[:, None, None] * np.exp(np.float32(-0.5) * power)
+    flat = np.bincount(pixel.ravel(), weights=values.ravel(), minlength=(shape[0] + 4 * reach) * width)
+    return flat.reshape(-1, width)[2 * reach : 2 * reach + shape[0], 2 * reach : 2 * reach + shape[1]]
 
 
 def draw_peaks(yx_px: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:
