@@ -10,7 +10,7 @@ from atomseg.errors import UsageError
 
 
 @one_line_errors
-def train_command(
+def train_command(  # noqa: PLR0917 - Typer reads the options off the signature
     config: Annotated[
         str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of a shipped one, e.g. laptop.")
     ],
@@ -18,6 +18,16 @@ def train_command(
         Path, typer.Option("-o", "--output", metavar="OUT", help="Folder for checkpoints, logs and pictures.")
     ],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="NAME|PATH", help="Fine-tune this model instead of a new network.")
+    ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Own images to learn from: simulated scenes, or NAME.tif with NAME.csv."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the result as a model folder, for atomseg map --model.")
+    ] = None,
 ) -> None:
     """Train a network; progress, checkpoints, TensorBoard and CSV logs and pictures of its predictions go to OUT."""
     from importlib.util import find_spec
@@ -26,13 +36,23 @@ def train_command(
     if missing:
         raise UsageError(f"training needs {' and '.join(missing)}; install them with: pip install 'atomseg[train]'")
 
+    from atomseg.analysis import checkout_commit
     from atomseg.batch import prepare_output
     from atomseg.config import load_train_config
-    from atomseg.train import train
+    from atomseg.io import read_training_folder
+    from atomseg.networks import load_model
+    from atomseg.train import release, train
 
     settings, simulation = load_train_config(config)
     if output.is_dir() and any(output.iterdir()) and not resume:
         raise UsageError(f"{output} is not empty; give --resume to go on with the run in it, or another folder")
+    if model is not None and model.exists():
+        raise UsageError(f"{model} exists and models are never changed; give another folder to --model")
+    first = None if start is None else load_model(start, device="cpu")
+    own = () if scenes is None else read_training_folder(scenes)
     prepare_output(output)
-    checkpoint = train(settings, simulation=simulation, output=output, resume=resume)
+    checkpoint = train(settings, simulation=simulation, output=output, resume=resume, start=first, scenes=own)
     typer.echo(f"trained; last checkpoint {checkpoint}")
+    if model is not None:
+        card = release(checkpoint, model, simulation=simulation, commit=checkout_commit() or "installed")
+        typer.echo(f"model {card.id} in {model}: F1 {card.accuracy['f1_50pm']:.3f} on simulated scenes")

@@ -1,6 +1,7 @@
 """Micrograph to prediction: resample, normalize, run the network tile by tile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from atomseg.errors import ConfigError, InputError
 from atomseg.imaging import Canonical, Tile, tiles, to_canonical
-from atomseg.networks import Model, UNet
+from atomseg.networks import Model, UNet, map_sigma
 from atomseg.types import Micrograph, Prediction, StageConfig
 
 # The canonical grid is what memory grows with: 24 bytes a pixel of results.
@@ -41,6 +42,8 @@ class _Maps:
     offset_sigma: np.ndarray
     restored: np.ndarray
     crystal: np.ndarray
+    denoised: np.ndarray | None
+    columns: np.ndarray | None
 
 
 def infer(micrograph: Micrograph, model: Model, config: InferConfig | None = None) -> Prediction:
@@ -73,9 +76,11 @@ def infer(micrograph: Micrograph, model: Model, config: InferConfig | None = Non
     return Prediction(
         heatmap=maps.heatmap,
         offset_px=maps.offset,
-        offset_sigma_px=maps.offset_sigma,
+        offset_sigma_px=map_sigma(maps.offset_sigma, card.offset_sigma_map),
         restored=np.maximum(maps.restored, 0.0) * view.normalized.scale,
         crystal=maps.crystal,
+        denoised=None if maps.denoised is None else maps.denoised * view.normalized.scale + view.normalized.mean,
+        columns=None if maps.columns is None else np.maximum(maps.columns, 0.0) * view.normalized.scale,
         pixel_size_nm=card.pixel_size_nm,
         scale=view.scale,
         input_shape=micrograph.shape,
@@ -105,17 +110,24 @@ def _run(view: Canonical, model: Model, config: InferConfig) -> _Maps:
     # Zeros up to a multiple of the stride: what the network's own padding means by "outside".
     padded = np.pad(image, [(0, -n % stride) for n in image.shape])
     halo = _up(model.network.config.receptive_px, stride)
+    heads = model.network.config.heads
     maps = _Maps(
         heatmap=np.empty(padded.shape, np.float32),
         offset=np.empty((2, *padded.shape), np.float32),
         offset_sigma=np.empty(padded.shape, np.float32),
         restored=np.empty(padded.shape, np.float32),
         crystal=np.empty(padded.shape, np.float32),
+        denoised=np.empty(padded.shape, np.float32) if "denoised" in heads else None,
+        columns=np.empty(padded.shape, np.float32) if "columns" in heads else None,
     )
     for tile in tiles((padded.shape[0], padded.shape[1]), _up(config.tile_px, stride), halo):
         _run_tile(torch.from_numpy(padded[tile.read]), tile, model, maps)
     height, width = image.shape
-    return _Maps(*(np.ascontiguousarray(m[..., :height, :width]) for m in vars(maps).values()))
+    cut: dict[str, Any] = {}
+    for name, whole in vars(maps).items():
+        if whole is not None:
+            cut[name] = np.ascontiguousarray(whole[..., :height, :width])
+    return replace(maps, **cut)
 
 
 @torch.inference_mode()
@@ -129,6 +141,10 @@ def _run_tile(piece: Tensor, tile: Tile, model: Model, maps: _Maps) -> None:
     maps.offset_sigma[tile.write] = torch.exp(outputs.log_sigma[0][keep])[0].cpu().numpy()
     maps.restored[tile.write] = outputs.restored[0][keep][0].cpu().numpy()
     maps.crystal[tile.write] = torch.sigmoid(outputs.crystal[0][keep])[0].cpu().numpy()
+    if maps.denoised is not None and outputs.denoised is not None:
+        maps.denoised[tile.write] = outputs.denoised[0][keep][0].cpu().numpy()
+    if maps.columns is not None and outputs.columns is not None:
+        maps.columns[tile.write] = outputs.columns[0][keep][0].cpu().numpy()
 
 
 def _up(value: int, multiple: int) -> int:

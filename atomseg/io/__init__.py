@@ -1,6 +1,7 @@
 """Reading micrographs and writing results; nothing else in atomseg knows a file format."""
 
 from atomseg.io.formats import MICROGRAPH_SUFFIXES, sha256_of
+from atomseg.io.labelled import read_labelled, read_training_folder
 from atomseg.io.micrograph import read_frames, read_micrograph
 from atomseg.io.results import is_result_folder, read_analysis, result_matches, write_analysis
 from atomseg.io.scenes import read_scene, write_scene
@@ -14,8 +15,10 @@ __all__ = [
     "is_result_folder",
     "read_analysis",
     "read_frames",
+    "read_labelled",
     "read_micrograph",
     "read_scene",
+    "read_training_folder",
     "result_matches",
     "sha256_of",
     "summarize",

@@ -104,13 +104,14 @@ def _compact(image: np.ndarray) -> np.ndarray:
 
 
 def _planes(scene: Scene) -> dict[str, np.ndarray]:
-    return {
+    planes: dict[str, np.ndarray] = {
         "phases": scene.phases.labels.astype(np.uint8, copy=False),
         "confidence": scene.phases.confidence.astype(np.float32, copy=False),
         "occupancy": scene.phases.occupancy.astype(np.float32, copy=False),
         "depth": scene.reconstruction.depth_nm.astype(np.float32, copy=False),
         "crystal": scene.crystal.astype(np.uint8),
     }
+    return planes if scene.clean is None else {**planes, "clean": scene.clean.astype(np.float32, copy=False)}
 
 
 def _truth(scene: Scene, types: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -132,6 +133,7 @@ def _truth(scene: Scene, types: Mapping[str, Mapping[str, str]]) -> dict[str, An
 def _assemble(folder: Path, truth: Mapping[str, Any]) -> Scene:
     types = truth["types"]
     columns = read_table(folder / "truth_phase_columns.csv", types["phase_columns"])
+    clean = folder / "truth_clean.tif"
     overall = truth["thickness"]
     return Scene(
         micrograph=_micrograph(folder, truth),
@@ -155,6 +157,7 @@ def _assemble(folder: Path, truth: Mapping[str, Any]) -> Scene:
         ),
         crystal=read_map(folder / "truth_crystal.tif", np.uint8).astype(bool),
         parameters=dict(truth["parameters"]),
+        clean=read_map(clean, np.float32) if clean.is_file() else None,
     )
 
 

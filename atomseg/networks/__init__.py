@@ -1,6 +1,6 @@
 """Networks and the registry of released models."""
 
-from atomseg.networks.card import ModelCard, TrainingRecord, build_record, read_card, write_card
+from atomseg.networks.card import ModelCard, SigmaMap, TrainingRecord, build_record, map_sigma, read_card, write_card
 from atomseg.networks.registry import (
     DEFAULT_MODEL,
     Model,
@@ -12,14 +12,16 @@ from atomseg.networks.registry import (
     load_model,
     model_folders,
 )
-from atomseg.networks.unet import HEADS, Outputs, UNet, UNetConfig
+from atomseg.networks.unet import BASIC_HEADS, HEADS, Outputs, UNet, UNetConfig
 
 __all__ = [
+    "BASIC_HEADS",
     "DEFAULT_MODEL",
     "HEADS",
     "Model",
     "ModelCard",
     "Outputs",
+    "SigmaMap",
     "TrainingRecord",
     "UNet",
     "UNetConfig",
@@ -30,6 +32,7 @@ __all__ = [
     "golden_outputs",
     "list_models",
     "load_model",
+    "map_sigma",
     "model_folders",
     "read_card",
     "write_card",

@@ -5,11 +5,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from atomseg.errors import AtomsegError, ModelError
 from atomseg.imaging import NormalizeConfig
 from atomseg.networks.unet import HEADS, UNetConfig
 
-SCHEMA = 1
+SCHEMA = 2
+# Pairs of predicted and measured standard deviation, pixels, both rising.
+SigmaMap = tuple[tuple[float, float], ...]
 T = TypeVar("T")
 
 
@@ -73,6 +77,9 @@ class ModelCard:
     heatmap_threshold : float
         Heat map value from which a peak is a column: the best F1 on the validation scenes among those that invent at
         most one column in 100 nm² outside crystal.
+    offset_sigma_map : tuple of tuple of float
+        (predicted, measured) standard deviations of an offset component in pixels, measured on validation scenes; see
+        `map_sigma`. Empty where the predicted one is used as it is.
     training : TrainingRecord
         How it was made.
     accuracy : dict
@@ -97,9 +104,22 @@ class ModelCard:
     training: TrainingRecord
     accuracy: dict[str, float]
     limits: tuple[str, ...]
+    offset_sigma_map: SigmaMap = ()
     heads: tuple[str, ...] = field(default=HEADS)
     licence: str = "GPL-3.0-or-later"
     schema: int = SCHEMA
+
+
+def map_sigma(sigma: np.ndarray, pairs: SigmaMap) -> np.ndarray:
+    """Measured standard deviation for predicted ones, any shape, the same dtype.
+
+    Linear between the pairs in the logarithms; beyond them the factor of the last pair holds.
+    """
+    if not pairs:
+        return sigma
+    predicted, measured = np.log(np.asarray(pairs, dtype=np.float64)).T
+    factor = np.exp(np.interp(np.log(sigma), predicted, measured - predicted))
+    return np.asarray(sigma * factor.astype(sigma.dtype))
 
 
 def write_card(card: ModelCard, path: Path) -> None:
@@ -124,12 +144,22 @@ def read_card(path: Path) -> ModelCard:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} can not be read as a model card ({error}); take the folder from a release") from error
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
+    if schema == 1:
+        data = _from_schema_1(data)
+    elif schema != SCHEMA:
         raise ModelError(f"{path} has card schema {schema}; this version reads {SCHEMA}; install a matching atomseg")
     try:
         return build_record(ModelCard, data, "card")
     except (TypeError, AtomsegError) as error:
         raise ModelError(f"{path}: {error}") from error
+
+
+def _from_schema_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Card of the first schema, which had a fixed list of heads and no calibration, as one of this schema."""
+    architecture = data.get("architecture")
+    if isinstance(architecture, dict):
+        architecture = {"bottom_dilation": 1, "heads": data.get("heads"), **architecture}
+    return {**data, "architecture": architecture, "offset_sigma_map": [], "schema": SCHEMA}
 
 
 def build_record(kind: type[T], data: Any, where: str) -> T:

@@ -178,5 +178,4 @@ def check_golden(model: Model) -> dict[str, float]:
 def golden_outputs(network: UNet, image: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
     """Raw outputs for one normalized image, (H, W), as float32 arrays (C, H, W)."""
     outputs = network(torch.from_numpy(image)[None, None].to(device))
-    names = ("heatmap", "offset", "log_sigma", "restored", "crystal")
-    return {name: getattr(outputs, name)[0].float().cpu().numpy() for name in names}
+    return {name: value[0].float().cpu().numpy() for name, value in vars(outputs).items() if value is not None}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from atomseg.errors import ConfigError
-from atomseg.imaging import NormalizeConfig
+from atomseg.imaging import CANONICAL_PIXEL_NM, NormalizeConfig
 from atomseg.networks import UNetConfig
 from atomseg.train.losses import LossConfig
 from atomseg.train.targets import TargetConfig
@@ -17,7 +17,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "steps": (1, 10**8),
     "batch_size": (1, 4096),
     "crop_px": (64, 2048),
+    "canonical_pixel_nm": (0.01, 0.05),
     "smallest_pixel_nm": (0.004, 0.045),
+    "scene_share": (0.0, 1.0),
     "learning_rate": (1e-6, 1.0),
     "warmup_steps": (0, 10**6),
     "decay_fraction": (0.0, 1.0),
@@ -28,6 +30,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "validation_interval": (1, 10**7),
     "checkpoint_interval": (1, 10**7),
     "picture_interval": (1, 10**7),
+    "patience": (0, 10**6),
     "workers": (0, 512),
     "threads": (0, 512),
     "devices": (1, 4096),
@@ -57,8 +60,13 @@ class TrainConfig(StageConfig):
         Scenes a step and device.
     crop_px : int
         Side of a training image in canonical pixels, a multiple of the network's stride.
+    canonical_pixel_nm : float
+        Pixel size the network works at; images are resampled to it.
     smallest_pixel_nm : float
         Finer pixels are simulated at this size: after resampling they differ in nothing but time.
+    scene_share : float
+        Part of the examples that are cut from scenes that were given to `train`; the others are simulated, so that
+        nothing is forgotten.
     learning_rate, weight_decay : float
         Of AdamW.
     warmup_steps : int
@@ -73,6 +81,8 @@ class TrainConfig(StageConfig):
         Fixed scenes that are never trained on.
     validation_interval, checkpoint_interval, picture_interval : int
         Steps between validations, checkpoints and picture grids.
+    patience : int
+        Validations without a better F1 after which the training ends; 0 trains all steps.
     workers : int
         Processes that simulate; 0 simulates in the training process.
     threads : int
@@ -93,7 +103,9 @@ class TrainConfig(StageConfig):
     steps: int = 4000
     batch_size: int = 4
     crop_px: int = 192
+    canonical_pixel_nm: float = CANONICAL_PIXEL_NM
     smallest_pixel_nm: float = 0.012
+    scene_share: float = 0.5
     learning_rate: float = 2e-3
     warmup_steps: int = 100
     decay_fraction: float = 0.35
@@ -104,6 +116,7 @@ class TrainConfig(StageConfig):
     validation_interval: int = 200
     checkpoint_interval: int = 200
     picture_interval: int = 200
+    patience: int = 0
     workers: int = 1
     threads: int = 0
     precision: Precision = "auto"

@@ -1,14 +1,16 @@
 """Training images simulated on the fly: any number, none twice, the same for the same seed."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from atomseg.imaging import CANONICAL_PIXEL_NM, resample, to_canonical
+from atomseg.imaging import resample, to_canonical
 from atomseg.train.config import TrainConfig
 from atomseg.train.losses import Batch
 from atomseg.train.targets import TrueColumns, draw_targets
@@ -18,6 +20,7 @@ from atomseg.types import Scene
 SceneSource = Callable[[np.random.Generator], Scene]
 # Splits: their scenes have generators of their own.
 TRAINING, VALIDATION, TEST = 0, 1, 2
+_FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,12 @@ class Example:
     offset_weight: Tensor
     restored: Tensor
     crystal: Tensor
-    columns: TrueColumns
+    denoised: Tensor
+    columns: Tensor
+    known: Tensor
+    clean_known: Tensor
+    truth: TrueColumns
+    pixel_nm: float
 
 
 def example_generator(seed: int, split: int, index: int) -> np.random.Generator:
@@ -51,10 +59,12 @@ def make_example(scene: Scene, config: TrainConfig, rng: np.random.Generator) ->
     rng : numpy.random.Generator
         Draws the crop and the turn.
     """
-    view = to_canonical(
-        scene.micrograph.image, scene.micrograph.calibration.pixel_size_nm, CANONICAL_PIXEL_NM, config.normalize
-    )
+    pixel_nm = config.canonical_pixel_nm
+    view = to_canonical(scene.micrograph.image, scene.micrograph.calibration.pixel_size_nm, pixel_nm, config.normalize)
     table = scene.columns.table
+    clean = view.normalized.image
+    if scene.clean is not None:
+        clean = (resample(scene.clean, view.scale) - view.normalized.mean) / view.normalized.scale
     yx = view.from_input_px(scene.columns.yx_px)
     crystal = resample(scene.crystal.astype(np.float32), view.scale) > 0.5
     size = config.crop_px
@@ -64,15 +74,17 @@ def make_example(scene: Scene, config: TrainConfig, rng: np.random.Generator) ->
     corner = rng.integers(0, slack + 1)
     window = (slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size))
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    turned = [turn(a[window], turns, flip=flip) for a in (view.normalized.image, view.normalized.scale, crystal)]
+    turned = [turn(a[window], turns, flip=flip) for a in (view.normalized.image, view.normalized.scale, crystal, clean)]
     columns = TrueColumns(
         yx_px=turn_points(yx - corner, size, turns, flip=flip),
         amplitude=table["amplitude"].to_numpy(dtype=np.float64),
         required=table["required"].to_numpy(dtype=bool),
         snr=table["snr"].to_numpy(dtype=np.float64),
+        bound_px=_bounds(table, pixel_nm),
+        covariance_px=turn_covariances(_covariances(table, pixel_nm), turns, flip=flip),
     )
-    image, scale, crystal = turned
-    targets = draw_targets(columns, scale, CANONICAL_PIXEL_NM, config.targets)
+    image, scale, crystal, clean = turned
+    targets = draw_targets(columns, scale, pixel_nm, config.targets)
     return Example(
         image=_tensor(image),
         heatmap=_tensor(targets.heatmap),
@@ -81,7 +93,12 @@ def make_example(scene: Scene, config: TrainConfig, rng: np.random.Generator) ->
         offset_weight=_tensor(targets.offset_weight),
         restored=_tensor(targets.restored),
         crystal=_tensor(crystal),
-        columns=columns,
+        denoised=_tensor(clean),
+        columns=_tensor(targets.columns),
+        known=torch.full((1, 1, 1), float(np.isfinite(columns.amplitude).all())),
+        clean_known=torch.full((1, 1, 1), float(scene.clean is not None)),
+        truth=columns,
+        pixel_nm=pixel_nm,
     )
 
 
@@ -98,6 +115,31 @@ def turn_points(yx: np.ndarray, size: int, turns: int, *, flip: bool) -> np.ndar
         out = np.stack([size - 1 - out[:, 1], out[:, 0]], axis=1)
     if flip:
         out[:, 1] = size - 1 - out[:, 1]
+    return out
+
+
+def _bounds(table: pd.DataFrame, pixel_nm: float) -> np.ndarray:
+    """(N,) Cramer-Rao bound of the distance from the true position, canonical pixels."""
+    sigma_pm = table[["sigma_y_pm", "sigma_x_pm"]].to_numpy(dtype=np.float64)
+    return np.asarray(1e-3 * np.hypot(sigma_pm[:, 0], sigma_pm[:, 1]) / pixel_nm)
+
+
+def _covariances(table: pd.DataFrame, pixel_nm: float) -> np.ndarray:
+    """(N, 2, 2) covariances (y, x) of the columns' shapes, pixels squared."""
+    sigma = table[["fwhm_major_nm", "fwhm_minor_nm"]].to_numpy(dtype=np.float64) / (_FWHM_PER_SIGMA * pixel_nm)
+    angle = np.deg2rad(table["theta_deg"].to_numpy(dtype=np.float64))
+    axes = np.stack([np.stack([np.sin(angle), np.cos(angle)], -1), np.stack([np.cos(angle), -np.sin(angle)], -1)], 1)
+    return np.einsum("nk,nki,nkj->nij", sigma**2, axes, axes)
+
+
+def turn_covariances(covariance: np.ndarray, turns: int, *, flip: bool) -> np.ndarray:
+    """Covariances (N, 2, 2) after `turn`: a quarter turn exchanges the axes and turns the sign of their product."""
+    out = np.array(covariance, dtype=np.float64)
+    if turns % 2:
+        out = out[:, ::-1, ::-1].copy()
+    if bool(turns % 2) != flip:
+        out[:, 0, 1] *= -1
+        out[:, 1, 0] *= -1
     return out
 
 

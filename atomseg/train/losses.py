@@ -1,4 +1,4 @@
-"""Losses of the five heads."""
+"""Losses of the heads."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class LossConfig(StageConfig):
 
     Parameters
     ----------
-    heatmap, offset, restored, crystal : float
+    heatmap, offset, restored, crystal, denoised, columns : float
         Weights of the heads in the sum.
     focus : float
         Exponent of ``|target - p|`` that multiplies the cross entropy of the heat map: 0 is plain cross entropy, more
@@ -33,6 +33,8 @@ class LossConfig(StageConfig):
     offset: float = 0.2
     restored: float = 0.5
     crystal: float = 0.1
+    denoised: float = 0.5
+    columns: float = 0.25
     focus: float = 1.0
     variance_weighting: float = 0.5
 
@@ -42,6 +44,8 @@ class LossConfig(StageConfig):
             ("offset", 100.0),
             ("restored", 100.0),
             ("crystal", 100.0),
+            ("denoised", 100.0),
+            ("columns", 100.0),
             ("focus", 4.0),
             ("variance_weighting", 1.0),
         ):
@@ -52,7 +56,11 @@ class LossConfig(StageConfig):
 
 @dataclass(frozen=True)
 class Batch:
-    """A training batch, float32 tensors (B, C, H, W); see `atomseg.train.targets.Targets` and `Outputs`."""
+    """A training batch, float32 tensors (B, C, H, W); see `atomseg.train.targets.Targets` and `Outputs`.
+
+    `known` and `clean_known` are (B, 1, 1, 1), 1 where the truth of restored, columns and crystal, and of denoised, is
+    known, and 0 where an image has only the positions of its columns.
+    """
 
     image: Tensor
     heatmap: Tensor
@@ -61,6 +69,10 @@ class Batch:
     offset_weight: Tensor
     restored: Tensor
     crystal: Tensor
+    denoised: Tensor
+    columns: Tensor
+    known: Tensor
+    clean_known: Tensor
 
 
 def total_loss(outputs: Outputs, batch: Batch, config: LossConfig) -> dict[str, Tensor]:
@@ -76,9 +88,15 @@ def total_loss(outputs: Outputs, batch: Batch, config: LossConfig) -> dict[str, 
             outputs.offset, outputs.log_sigma, batch.offset, batch.offset_weight, config.variance_weighting
         )
         / area,
-        "restored": charbonnier(outputs.restored, batch.restored),
-        "crystal": functional.binary_cross_entropy_with_logits(outputs.crystal, batch.crystal),
+        "restored": charbonnier(outputs.restored, batch.restored, batch.known),
+        "crystal": functional.binary_cross_entropy_with_logits(
+            outputs.crystal, batch.crystal, weight=batch.known.expand_as(batch.crystal)
+        ),
     }
+    if outputs.denoised is not None:
+        losses["denoised"] = charbonnier(outputs.denoised, batch.denoised, batch.clean_known)
+    if outputs.columns is not None:
+        losses["columns"] = charbonnier(outputs.columns, batch.columns, batch.known)
     losses["total"] = torch.stack([getattr(config, name) * value for name, value in losses.items()]).sum()
     return losses
 
@@ -100,6 +118,7 @@ def offset_loss(offset: Tensor, log_sigma: Tensor, target: Tensor, weight: Tenso
     return (likelihood * weight).sum()
 
 
-def charbonnier(value: Tensor, target: Tensor) -> Tensor:
-    """Mean of a smooth absolute difference."""
-    return torch.sqrt((value - target).square() + _CHARBONNIER_EPSILON**2).mean() - _CHARBONNIER_EPSILON
+def charbonnier(value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean of a smooth absolute difference times a weight that is broadcast over the pixels."""
+    difference = torch.sqrt((value - target).square() + _CHARBONNIER_EPSILON**2) - _CHARBONNIER_EPSILON
+    return (difference * weight).mean()

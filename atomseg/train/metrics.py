@@ -22,6 +22,8 @@ class Counts:
         Required columns found and missed, and peaks without any visible column.
     error2_nm2 : float
         Summed squared distance of the found columns, nm².
+    bound2_nm2 : float
+        Summed squared Cramer-Rao bounds of these, nm².
     empty_area_nm2 : float
         Area outside crystal.
     invented_in_empty : int
@@ -32,6 +34,7 @@ class Counts:
     missed: int = 0
     invented: int = 0
     error2_nm2: float = 0.0
+    bound2_nm2: float = 0.0
     empty_area_nm2: float = 0.0
     invented_in_empty: int = 0
 
@@ -41,12 +44,13 @@ class Counts:
             missed=self.missed + other.missed,
             invented=self.invented + other.invented,
             error2_nm2=self.error2_nm2 + other.error2_nm2,
+            bound2_nm2=self.bound2_nm2 + other.bound2_nm2,
             empty_area_nm2=self.empty_area_nm2 + other.empty_area_nm2,
             invented_in_empty=self.invented_in_empty + other.invented_in_empty,
         )
 
     def rates(self) -> dict[str, float]:
-        """Precision, recall, F1, RMSE (2D, pm) and false columns per 100 nm² outside crystal."""
+        """Precision, recall, F1, RMSE (2D, pm; and over its bound) and false columns per 100 nm² outside crystal."""
         precision = self.found / max(1, self.found + self.invented)
         recall = self.found / max(1, self.found + self.missed)
         return {
@@ -54,11 +58,15 @@ class Counts:
             "recall": recall,
             "f1": 2 * precision * recall / max(1e-9, precision + recall),
             "rmse_pm": 1e3 * (self.error2_nm2 / max(1, self.found)) ** 0.5,
+            # 0 where nothing was found, or no bound is known: own labelled images have none.
+            "rmse_over_crlb": (self.error2_nm2 / self.bound2_nm2) ** 0.5 if self.bound2_nm2 > 0 else 0.0,
             "false_per_100nm2": 100 * self.invented_in_empty / max(1e-9, self.empty_area_nm2),
         }
 
 
-def find_peaks(heatmap: Tensor, offset: Tensor, threshold: float, pixel_size_nm: float) -> np.ndarray:
+def find_peaks(
+    heatmap: Tensor, offset: Tensor, threshold: float, pixel_size_nm: float, sigma: Tensor | None = None
+) -> np.ndarray:
     """Refined positions of the local maxima of one heat map, the surest first.
 
     Parameters
@@ -71,17 +79,20 @@ def find_peaks(heatmap: Tensor, offset: Tensor, threshold: float, pixel_size_nm:
         Smallest heat map value of a column.
     pixel_size_nm : float
         Size of a pixel.
+    sigma : torch.Tensor, optional
+        (H, W) standard deviation of each component of `offset`, pixels.
 
     Returns
     -------
     numpy.ndarray
-        (N, 3) float64: y, x in pixels and the heat map value.
+        (N, 4) float64: y, x in pixels, the heat map value, and sigma (0 where not given).
     """
     highest = functional.max_pool2d(heatmap[None, None], 3, stride=1, padding=1)[0, 0]
     rows, cols = torch.nonzero((heatmap == highest) & (heatmap >= threshold), as_tuple=True)
     value = heatmap[rows, cols]
     shift = offset[:, rows, cols].clamp(-1.5, 1.5)
-    peaks = torch.stack([rows + shift[0], cols + shift[1], value], dim=1).double().cpu().numpy()
+    spread = torch.zeros_like(value) if sigma is None else sigma[rows, cols]
+    peaks = torch.stack([rows + shift[0], cols + shift[1], value, spread], dim=1).double().cpu().numpy()
     peaks = peaks[np.argsort(-peaks[:, 2], kind="stable")]
     keep = np.ones(len(peaks), dtype=bool)
     if len(peaks) > 1:
@@ -94,6 +105,7 @@ def count_matches(
     found_yx_nm: np.ndarray,
     true_yx_nm: np.ndarray,
     required: np.ndarray,
+    bound_nm: np.ndarray,
     *,
     radius_nm: float = 0.05,
 ) -> tuple[Counts, np.ndarray]:
@@ -123,5 +135,6 @@ def count_matches(
         missed=int(required.sum()) - n_found,
         invented=int(invented.sum()),
         error2_nm2=float(np.square(distance[good]).sum()),
+        bound2_nm2=float(np.square(bound_nm[truth[good]]).sum()),
     )
     return counts, invented

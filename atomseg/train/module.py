@@ -30,13 +30,15 @@ class ColumnTraining(lightning.LightningModule):  # type: ignore[misc]
     def __init__(self, config: TrainConfig, examples: list[Example]) -> None:
         super().__init__()
         self.settings = config
-        self.network = UNet(config.network)
+        # Convolutions of few channels are about twice as fast on channels-last tensors, on CPUs as on tensor cores.
+        self.network = UNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self._examples = examples
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """Total loss of a batch."""
-        losses = total_loss(self.network(batch["image"]), Batch(**batch), self.settings.losses)
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        losses = total_loss(self.network(image), Batch(**batch), self.settings.losses)
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch["image"])
         )

@@ -20,11 +20,10 @@ from safetensors.torch import save as save_safetensors
 
 from atomseg._version import __version__
 from atomseg.errors import ConfigError, ModelError, OutputError
-from atomseg.imaging import CANONICAL_PIXEL_NM
-from atomseg.networks import HEADS, ModelCard, TrainingRecord, UNet, build_record, golden_outputs, write_card
+from atomseg.networks import ModelCard, TrainingRecord, UNet, build_record, golden_outputs, write_card
 from atomseg.networks.registry import CARD_FILE, GOLDEN_FILE, WEIGHTS_FILE
 from atomseg.simulate import SceneConfig
-from atomseg.train.assess import assess, choose_threshold
+from atomseg.train.assess import assess, calibrate_sigma, choose_threshold
 from atomseg.train.config import TrainConfig
 from atomseg.train.dataset import TEST, Example, example_generator, make_example, validation_examples
 from atomseg.train.run import read_checkpoint
@@ -87,8 +86,10 @@ def release(
     network = _averaged_network(saved, config)
     source = TrainingScenes(simulation, config)
     tuning = replace(config, validation_scenes=max(config.validation_scenes, n_scenes))
-    threshold, _ = choose_threshold(network, validation_examples(source, tuning))
-    accuracy = assess(network, _test_examples(source, config, n_scenes), threshold)
+    known = validation_examples(source, tuning)
+    threshold, _ = choose_threshold(network, known)
+    sigma_map = calibrate_sigma(network, known, threshold)
+    accuracy = assess(network, _test_examples(source, config, n_scenes), threshold, sigma_map)
     weights = save_safetensors(network.state_dict(), metadata={"format": "pt"})
     low, high = simulation.scan.pixel_size_nm
     card = ModelCard(
@@ -96,9 +97,11 @@ def release(
         sha256=hashlib.sha256(weights).hexdigest(),
         architecture=config.network,
         normalization=config.normalize,
-        pixel_size_nm=CANONICAL_PIXEL_NM,
+        pixel_size_nm=config.canonical_pixel_nm,
         valid_pixel_size_nm=(low, high),
         heatmap_threshold=threshold,
+        offset_sigma_map=sigma_map,
+        heads=config.network.heads,
         training=_record(saved, config, simulation, commit),
         accuracy=accuracy,
         limits=LIMITS,
@@ -193,7 +196,7 @@ def describe(card: ModelCard, network: UNet) -> str:
 U-Net on blocks of 2 x 2 pixels with {n_weights:,} weights, {" / ".join(map(str, card.architecture.channels))} channels.
 Works at {1e3 * card.pixel_size_nm:g} pm pixels, to which micrographs of {low:g} to {high:g} pm are resampled.
 
-Answers: {", ".join(HEADS)}. A heat map peak of {card.heatmap_threshold:g} or more is a column.
+Answers: {", ".join(card.heads)}. A heat map peak of {card.heatmap_threshold:g} or more is a column.
 
 ## How it was made
 
@@ -208,7 +211,9 @@ atomseg.localize makes positions better). Matches lie within 50 pm; columns that
 are neither right nor wrong. The scenes span more than usual micrographs do: 30 to 100 000 counts a column, columns of
 35 to 95 pm width that may overlap, scan errors of tens of pm, amorphous films. A few scenes whose columns blur into
 rows hold most of the missed columns: the median scene says what to expect of a good image. `snr` is the matched-filter
-signal-to-noise ratio of a column as if it stood alone.
+signal-to-noise ratio of a column as if it stood alone. `recall_dim` is the recall of columns less than half as bright
+as the bright ones of their image. `offset_coverage` is the share of found columns whose true position lies within the
+68 and 90 % radius that the network's own error bar states; the error bars were calibrated on other scenes.
 
 | quantity | value |
 |---|---|

@@ -4,24 +4,28 @@ import json
 import logging
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from atomseg.errors import ConfigError, ModelError, OutputError
+from atomseg.networks import Model
 from atomseg.simulate import SceneConfig
 from atomseg.train.config import TrainConfig
 from atomseg.train.dataset import Example, SceneSource, SceneStream, validation_examples
 from atomseg.train.module import ColumnTraining, validation_batches
+from atomseg.train.own import mixed_sources
 from atomseg.train.pictures import picture_grid, save_grid
 from atomseg.train.scenes import TrainingScenes
+from atomseg.types import Scene
 
 # May differ when a run is resumed: they change how long and how comfortably it runs, not what is learned at a step.
 _FREE_ON_RESUME: dict[str, Any] = {
@@ -31,6 +35,7 @@ _FREE_ON_RESUME: dict[str, Any] = {
     "validation_interval": 1,
     "checkpoint_interval": 1,
     "picture_interval": 1,
+    "patience": 0,
     "workers": 0,
     "threads": 0,
     "accelerator": "auto",
@@ -38,8 +43,16 @@ _FREE_ON_RESUME: dict[str, Any] = {
 _N_PICTURES = 8
 
 
-def train(config: TrainConfig, *, simulation: SceneConfig, output: Path, resume: bool = False) -> Path:
-    """Train a network on scenes that are simulated on the fly.
+def train(
+    config: TrainConfig,
+    *,
+    simulation: SceneConfig,
+    output: Path,
+    resume: bool = False,
+    start: Model | None = None,
+    scenes: Sequence[Scene] = (),
+) -> Path:
+    """Train a network on scenes that are simulated on the fly, and on given ones where there are any.
 
     Writes ``checkpoints/last.ckpt``, ``metrics/*/metrics.csv``, ``tensorboard/``, ``pictures/*.png`` and the two
     configurations as JSON into `output`.
@@ -54,6 +67,12 @@ def train(config: TrainConfig, *, simulation: SceneConfig, output: Path, resume:
         Folder of the run.
     resume : bool
         Go on from ``checkpoints/last.ckpt``; the batches go on where they stopped.
+    start : Model, optional
+        Fine-tune this model: its weights are the first ones, and its architecture, normalization and pixel size replace
+        those of `config`.
+    scenes : sequence of Scene
+        Own images with truth, e.g. from `atomseg.io.read_training_folder`; ``config.scene_share`` of the examples are
+        cut from them. Some are kept for validation.
 
     Returns
     -------
@@ -68,14 +87,39 @@ def train(config: TrainConfig, *, simulation: SceneConfig, output: Path, resume:
         If there is nothing to resume.
     ConfigError
         If the checkpoint was made with other settings.
+    InputError
+        If the given scenes are too few or too small.
     """
     output = Path(output)
+    if start is not None:
+        config = _as_model(config, start)
     _check_start(config, _last_checkpoint(output), resume=resume)
     _write_settings(config, simulation, output)
-    return fit(config, TrainingScenes(simulation, config), output=output, resume=resume)
+    source: SceneSource = TrainingScenes(simulation, config)
+    known = source
+    if scenes:
+        source, known = mixed_sources(scenes, source, config)
+    weights = None if start is None else start.network.state_dict()
+    return fit(config, source, output=output, resume=resume, known=known, weights=weights)
 
 
-def fit(config: TrainConfig, source: SceneSource, *, output: Path, resume: bool = False) -> Path:
+def _as_model(config: TrainConfig, model: Model) -> TrainConfig:
+    """Settings with what the model's weights are bound to."""
+    card = model.card
+    return replace(
+        config, network=card.architecture, normalize=card.normalization, canonical_pixel_nm=card.pixel_size_nm
+    )
+
+
+def fit(
+    config: TrainConfig,
+    source: SceneSource,
+    *,
+    output: Path,
+    resume: bool = False,
+    known: SceneSource | None = None,
+    weights: dict[str, Tensor] | None = None,
+) -> Path:
     """Train on scenes of any source; what `train` does once the settings are checked and kept.
 
     Parameters
@@ -86,15 +130,22 @@ def fit(config: TrainConfig, source: SceneSource, *, output: Path, resume: bool 
         Draws one scene from a generator.
     output, resume
         As for `train`.
+    known : SceneSource, optional
+        Draws the validation scenes; `source` where not given.
+    weights : dict of torch.Tensor, optional
+        First weights of the network, by name.
     """
     last = _last_checkpoint(output)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    examples = validation_examples(source, config)
+    examples = validation_examples(known or source, config)
     first_step = int(read_checkpoint(last)["global_step"]) if resume else 0
     trainer = _trainer(config, output, examples, first_step)
     module = ColumnTraining(config, examples)
+    if weights is not None:
+        module.network.load_state_dict(weights)
+        module.average.load_state_dict(weights)
     data = _Data(config, source, examples)
     trainer.fit(module, datamodule=data, ckpt_path=str(last) if resume else None, weights_only=True)
     trainer.save_checkpoint(last)
@@ -128,8 +179,16 @@ def choose_precision(config: TrainConfig) -> str:
         return config.precision
     if config.accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    capability = torch.backends.cpu.get_cpu_capability()
-    return "bf16-mixed" if "AMX" in capability or "BF16" in capability else "32-true"
+    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; torch's capability names no more than AVX512 for such ones.
+
+    Emulated it would be slower than float32. The questions are private to torch, and a version without them says no.
+    """
+    answers = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(bool(answer()) for answer in answers if answer is not None)
 
 
 class _Data(lightning.LightningDataModule):  # type: ignore[misc]
@@ -152,9 +211,9 @@ class _Data(lightning.LightningDataModule):  # type: ignore[misc]
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        workers = self._config.workers
+        workers, gpu = self._config.workers, trainer.strategy.root_device.type == "cuda"
         return DataLoader(
-            stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=False
+            stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=gpu
         )
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -240,11 +299,16 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
         monitor="step",
         mode="max",
     )
+    callbacks = [checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Clock()]
+    if config.patience:
+        callbacks.append(EarlyStopping("val/f1", mode="max", patience=config.patience, check_finite=True))
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
         num_nodes=config.nodes,
         precision=choose_precision(config),  # type: ignore[arg-type]
+        # CPUs repeat themselves anyway; on GPUs it has to be asked for.
+        deterministic="warn" if torch.cuda.is_available() and config.accelerator != "cpu" else None,
         max_steps=config.steps,
         max_epochs=-1,
         gradient_clip_val=config.gradient_clip,
@@ -256,7 +320,7 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
             CSVLogger(output / "metrics", name="", version=started),
             TensorBoardLogger(output / "tensorboard", name="", version=started),
         ],
-        callbacks=[checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Clock()],
+        callbacks=callbacks,
         default_root_dir=output,
         enable_model_summary=False,
     )

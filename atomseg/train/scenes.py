@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from atomseg.imaging import CANONICAL_PIXEL_NM
 from atomseg.simulate import SceneConfig, simulate
 from atomseg.train.config import TrainConfig
 from atomseg.types import Scene
@@ -35,6 +34,6 @@ class TrainingScenes:
         low, high = (max(size, self.config.smallest_pixel_nm) for size in scan.pixel_size_nm)
         pixel_nm = math.exp(rng.uniform(math.log(low), math.log(high)))
         smallest_nm = pixel_nm * (1 - max(scan.anisotropy))
-        side = math.ceil(self.config.crop_px * CANONICAL_PIXEL_NM / smallest_nm) + _MARGIN_PX
+        side = math.ceil(self.config.crop_px * self.config.canonical_pixel_nm / smallest_nm) + _MARGIN_PX
         scene = replace(self.simulation, shape=(side, side), scan=replace(scan, pixel_size_nm=(pixel_nm, pixel_nm)))
         return simulate(scene, rng, truth="columns")

@@ -27,6 +27,9 @@ class TargetConfig(StageConfig):
     visible_snr : float
         Columns that need not be found are ignored above this matched-filter signal-to-noise ratio. Below it nothing is
         in the image, and the network must not claim a column from the lattice alone.
+    dim_weight : float
+        Weight of the heat map at required columns less than half as bright as the bright ones of their image:
+        interlayer columns and light sublattices.
     """
 
     heatmap_sigma_px: float = 1.3
@@ -34,6 +37,7 @@ class TargetConfig(StageConfig):
     restored_sigma_nm: float = 0.035
     ignore_radius_px: float = 2.5
     visible_snr: float = 2.0
+    dim_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -42,6 +46,7 @@ class TargetConfig(StageConfig):
             ("restored_sigma_nm", 0.01, 0.1),
             ("ignore_radius_px", 0.0, 10.0),
             ("visible_snr", 0.0, 20.0),
+            ("dim_weight", 0.1, 20.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -57,17 +62,23 @@ class TrueColumns:
     yx_px : numpy.ndarray
         (N, 2) positions in canonical pixels.
     amplitude : numpy.ndarray
-        (N,) own peak heights in the image's unit.
+        (N,) own peak heights in the image's unit; NaN where only positions are known.
     required : numpy.ndarray
         (N,) bool, True where a detector must find the column.
     snr : numpy.ndarray
         (N,) matched-filter signal-to-noise ratios.
+    bound_px : numpy.ndarray
+        (N,) Cramer-Rao bounds of the distance from the true position, canonical pixels.
+    covariance_px : numpy.ndarray
+        (N, 2, 2) covariances (y, x) of the column's shape, canonical pixels squared.
     """
 
     yx_px: np.ndarray
     amplitude: np.ndarray
     required: np.ndarray
     snr: np.ndarray
+    bound_px: np.ndarray
+    covariance_px: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,8 @@ class Targets:
         (H, W), 1 near required columns.
     restored : numpy.ndarray
         (H, W) noise-free narrow columns without background, in units of the local scale.
+    columns : numpy.ndarray
+        (H, W) the same at their own width.
     """
 
     heatmap: np.ndarray
@@ -93,6 +106,7 @@ class Targets:
     offset: np.ndarray
     offset_weight: np.ndarray
     restored: np.ndarray
+    columns: np.ndarray
 
 
 def draw_targets(columns: TrueColumns, scale: np.ndarray, pixel_size_nm: float, config: TargetConfig) -> Targets:
@@ -118,14 +132,49 @@ def draw_targets(columns: TrueColumns, scale: np.ndarray, pixel_size_nm: float, 
     # A required column beside an ignored one keeps its own peak in the loss.
     offset, near = nearest_offsets(required, shape, config.offset_radius_px)
     weight[near] = 1.0
-    restored = draw_sum(columns.yx_px, columns.amplitude, shape, config.restored_sigma_nm / pixel_size_nm)
+    bright = bool(np.isfinite(columns.amplitude).all())
+    dim = required[is_dim(columns)] if bright else required[:0]
+    weight[nearest_offsets(dim, shape, config.offset_radius_px)[1]] = config.dim_weight
+    narrow = config.restored_sigma_nm / pixel_size_nm
+    restored = draw_sum(columns.yx_px, columns.amplitude, shape, narrow) if bright else np.zeros(shape)
+    own = draw_shapes(columns, shape) if bright else np.zeros(shape)
     return Targets(
         heatmap=heatmap,
         heatmap_weight=weight,
         offset=offset,
         offset_weight=near.astype(np.float32),
         restored=(restored / scale).astype(np.float32),
+        columns=(own / scale).astype(np.float32),
     )
+
+
+def is_dim(columns: TrueColumns) -> np.ndarray:
+    """Which of the required columns are less than half as bright as the bright ones of the image, (N,) bool."""
+    amplitude = columns.amplitude[columns.required]
+    return amplitude < 0.5 * np.quantile(amplitude, 0.9) if len(amplitude) else np.zeros(0, dtype=bool)
+
+
+def draw_shapes(columns: TrueColumns, shape: tuple[int, int]) -> np.ndarray:
+    """Columns at their own height and elliptical width, added up. (H, W) float64."""
+    if not len(columns.yx_px):
+        return np.zeros(shape)
+    widest = float(np.sqrt(np.linalg.eigvalsh(columns.covariance_px)[:, -1].max()))
+    reach = int(np.ceil(_REACH_SIGMA * widest))
+    inside = np.all((columns.yx_px > -reach) & (columns.yx_px < np.array(shape) - 1 + reach), axis=1)
+    yx, amplitude = columns.yx_px[inside], columns.amplitude[inside].astype(np.float32)
+    inverse = np.linalg.inv(columns.covariance_px[inside]).astype(np.float32)[:, :, :, None, None]
+    centre, step = np.rint(yx).astype(np.int64), np.arange(-reach, reach + 1)
+    away = (centre - yx).astype(np.float32)
+    dy, dx = away[:, 0, None, None] + step[:, None].astype(np.float32), away[:, 1, None, None] + step.astype(np.float32)
+    power = inverse[:, 0, 0] * dy * dy + 2 * inverse[:, 0, 1] * dy * dx + inverse[:, 1, 1] * dx * dx
+    # With a margin around the image no patch has to be cut.
+    width = shape[1] + 4 * reach
+    pixel = (
+        ((centre[:, 0] + 2 * reach) * width + centre[:, 1] + 2 * reach)[:, None, None] + step[:, None] * width + step
+    )
+    values = amplitude[:, None, None] * np.exp(np.float32(-0.5) * power)
+    flat = np.bincount(pixel.ravel(), weights=values.ravel(), minlength=(shape[0] + 4 * reach) * width)
+    return flat.reshape(-1, width)[2 * reach : 2 * reach + shape[0], 2 * reach : 2 * reach + shape[1]]
 
 
 def draw_peaks(yx_px: np.ndarray, shape: tuple[int, int], sigma_px: float) -> np.ndarray:

@@ -29,6 +29,11 @@ class Prediction:
         Shape of the micrograph.
     model_id, model_sha256 : str
         Which weights.
+    denoised : numpy.ndarray or None
+        (H, W) float32, the micrograph without its noise, in its unit; None where the model has no such head.
+    columns : numpy.ndarray or None
+        (H, W) float32, columns at the width that they have in the image, without background, in the micrograph's unit;
+        None likewise.
     """
 
     heatmap: np.ndarray
@@ -42,6 +47,8 @@ class Prediction:
     model_id: str
     model_sha256: str
     heatmap_threshold: float = 0.5
+    denoised: np.ndarray | None = None
+    columns: np.ndarray | None = None
 
     def to_input_px(self, yx_canonical: np.ndarray) -> np.ndarray:
         """Positions on the canonical grid, (N, 2), as positions in input pixels."""

@@ -7,12 +7,26 @@ import pytest
 import torch
 
 from atomseg.errors import ModelError
-from atomseg.networks import check_golden, choose_device, find_model, list_models, load_model, read_card, write_card
+from atomseg.networks import (
+    HEADS,
+    check_golden,
+    choose_device,
+    find_model,
+    list_models,
+    load_model,
+    read_card,
+    write_card,
+)
 
 
 def edit_card(folder, **changes):
     data = json.loads((folder / "card.json").read_text()) | changes
     (folder / "card.json").write_text(json.dumps(data))
+
+
+def architecture(*channels):
+    """Architecture in a card."""
+    return {"channels": channels, "bottom_blocks": 0, "bottom_dilation": 1, "heads": list(HEADS)}
 
 
 def test_a_folder_loads_with_its_card_and_reproduces_its_golden_outputs(make_model_folder):
@@ -75,8 +89,8 @@ def test_search_order(make_model_folder, monkeypatch, tmp_path):
         (lambda f: edit_card(f, colour="blue"), "colour"),
         (lambda f: edit_card(f, heatmap_threshold="high"), "heatmap_threshold"),
         (lambda f: edit_card(f, valid_pixel_size_nm=[1.0]), "valid_pixel_size_nm"),
-        (lambda f: edit_card(f, architecture={"channels": [1], "bottom_blocks": 0}), "network.channels"),
-        (lambda f: edit_card(f, architecture={"channels": [8, 8], "bottom_blocks": 0}), "do not fit"),
+        (lambda f: edit_card(f, architecture=architecture(1)), "network.channels"),
+        (lambda f: edit_card(f, architecture=architecture(8, 8)), "do not fit"),
     ],
 )
 def test_a_damaged_folder_gives_one_line(make_model_folder, break_it, message):

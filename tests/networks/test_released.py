@@ -2,7 +2,7 @@
 
 import pytest
 
-from atomseg.networks import DEFAULT_MODEL, HEADS, check_golden, load_model
+from atomseg.networks import DEFAULT_MODEL, check_golden, load_model
 
 LARGEST_MB = 16
 
@@ -20,7 +20,7 @@ def test_every_model_loads_reproduces_its_golden_outputs_and_is_documented(folde
     for folder in folders:
         model = load_model(folder)
         assert model.card.id == folder.name
-        assert model.card.heads == HEADS
+        assert model.card.heads == model.card.architecture.heads
         check_golden(model)
         text = (folder / "README.md").read_text(encoding="utf-8")
         assert model.sha256 in text

@@ -3,12 +3,13 @@ import pytest
 import torch
 
 from atomseg.errors import ConfigError
-from atomseg.networks import UNet, UNetConfig
+from atomseg.networks import BASIC_HEADS, UNet, UNetConfig
 
 CONFIGS = [
     UNetConfig(channels=(8, 8), bottom_blocks=0),
     UNetConfig(channels=(8, 8, 8), bottom_blocks=1),
     UNetConfig(channels=(6, 8, 10), bottom_blocks=2),
+    UNetConfig(channels=(6, 8, 10), bottom_blocks=1, bottom_dilation=2, heads=BASIC_HEADS),
 ]
 
 
@@ -54,7 +55,7 @@ def test_the_default_network_is_small():
     n_weights = sum(p.numel() for p in UNet(config).parameters())
     assert 0.25e6 < n_weights < 0.5e6
     # 2048 x 2048 pixels of 20 pm are 2.7 million canonical pixels: 0.1 teraflop, 3 s at 30 gigaflop a second.
-    assert multiplications_per_pixel(config) < 18_000
+    assert multiplications_per_pixel(config) < 18_500
 
 
 def multiplications_per_pixel(config, size=64):

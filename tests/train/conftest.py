@@ -22,9 +22,12 @@ def lattice_scene(rng: np.random.Generator, side: int = 80, pixel_nm: float = 0.
     pixel = np.arange(side)
     rows = np.exp(-0.5 * ((pixel - yx[:, :1]) / sigma) ** 2)
     cols = np.exp(-0.5 * ((pixel - yx[:, 1:]) / sigma) ** 2)
-    image = rng.poisson(5 + (rows * amplitude[:, None]).T @ cols).astype(np.float32)
+    clean = 5 + (rows * amplitude[:, None]).T @ cols
+    image = rng.poisson(clean).astype(np.float32)
     table = pd.DataFrame({name: np.zeros(len(yx)) for name in LOCALIZATION_FIELDS})
     table["y_px"], table["x_px"], table["amplitude"] = yx[:, 0], yx[:, 1], amplitude
+    table["fwhm_major_nm"] = table["fwhm_minor_nm"] = 0.05 * 2 * np.sqrt(2 * np.log(2))
+    table["sigma_y_pm"] = table["sigma_x_pm"] = 1e3 * pixel_nm / np.sqrt(amplitude)
     table["required"] = ((yx > 4) & (yx < side - 5)).all(axis=1).astype(int)
     table["snr"] = np.where(table["required"] == 1, 20.0, 3.0)
     crystal = np.zeros((side, side), dtype=bool)
@@ -50,6 +53,7 @@ def lattice_scene(rng: np.random.Generator, side: int = 80, pixel_nm: float = 0.
         reconstruction=profile,
         crystal=crystal,
         parameters={},
+        clean=clean.astype(np.float32),
     )
 
 

@@ -10,6 +10,7 @@ from atomseg.train.dataset import (
     example_generator,
     make_example,
     turn,
+    turn_covariances,
     turn_points,
     validation_examples,
 )
@@ -77,7 +78,7 @@ def test_targets_sit_on_the_columns_of_the_image(scene_source, config, pixel_nm)
     scene = scene_source(np.random.default_rng(2), side=int(72 * 0.025 / pixel_nm) + 2, pixel_nm=pixel_nm)
     for index in range(4):
         example = make_example(scene, config, np.random.default_rng(index))
-        columns = example.columns
+        columns = example.truth
         inner = columns.required & ((columns.yx_px > 6) & (columns.yx_px < 57)).all(axis=1)
         image = example.image[0].numpy().astype(float)
         image -= image.min()
@@ -90,6 +91,35 @@ def test_targets_sit_on_the_columns_of_the_image(scene_source, config, pixel_nm)
             error.append((row + (patch.sum(1) * step).sum() / mass - y, col + (patch.sum(0) * step).sum() / mass - x))
         # A few dozen columns of 0.3 px scatter each: the mean is good to 0.1 px; half a pixel of shift must show.
         assert np.abs(np.mean(error, axis=0)).max() < 0.2
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_clean_targets_are_the_image_without_noise(scene_source, config, index):
+    """Their difference from the image is Poisson noise: no offset, no trace of the columns."""
+    scene = scene_source(np.random.default_rng(5))
+    example = make_example(scene, config, np.random.default_rng(index))
+    noise = (example.image - example.denoised)[0].numpy()
+    # Half of the image holds columns of a few tens of counts: 4000 pixels of unit contrast or less scatter by 0.02.
+    assert abs(noise.mean()) < 0.05
+    clean = example.denoised[0].numpy()
+    assert abs(np.corrcoef(noise.ravel(), clean.ravel())[0, 1]) < 0.05
+    assert np.std(noise) < 0.7 * np.std(example.image.numpy())
+    # Columns at their own width are the clean image but for the background, which the local mean takes away.
+    crystal = example.crystal[0].numpy() > 0.5
+    assert np.corrcoef(example.columns[0].numpy()[crystal], clean[crystal])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_shapes_turn_with_the_image(turns, flip):
+    """Second moments of a turned picture of one elliptical column."""
+    covariance = np.array([[[4.0, 1.5], [1.5, 9.0]]])
+    rows, cols = np.mgrid[-15:16, -15:16]
+    d = np.stack([rows, cols])
+    picture = turn(np.exp(-0.5 * np.einsum("ihw,ij,jhw->hw", d, np.linalg.inv(covariance[0]), d)), turns, flip=flip)
+    moments = np.einsum("ihw,jhw,hw->ij", d, d, picture) / picture.sum()
+    # The picture ends at 5 sigma; sums over pixels of a smooth function are nearly exact.
+    assert np.allclose(turn_covariances(covariance, turns, flip=flip)[0], moments, atol=0.05)
 
 
 def test_a_scene_that_is_too_small_is_refused(scene_source, config):

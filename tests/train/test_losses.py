@@ -34,11 +34,15 @@ def test_the_offset_sigma_learns_the_scatter(variance_weighting):
 
 
 def test_charbonnier_is_zero_at_the_target_and_absolute_far_away():
-    assert float(charbonnier(torch.ones(3), torch.ones(3))) == pytest.approx(0, abs=1e-6)
-    assert float(charbonnier(torch.zeros(3), torch.full((3,), 5.0))) == pytest.approx(5.0, rel=3e-3)
+    one = torch.ones(1)
+    assert float(charbonnier(torch.ones(3), torch.ones(3), one)) == pytest.approx(0, abs=1e-6)
+    assert float(charbonnier(torch.zeros(3), torch.full((3,), 5.0), one)) == pytest.approx(5.0, rel=3e-3)
 
 
-def make_batch(n_copies=1):
+HEADS = ("heatmap", "offset", "restored", "crystal", "denoised", "columns")
+
+
+def make_batch(n_copies=1, known=1.0):
     generator = torch.Generator().manual_seed(0)
 
     def random(channels):
@@ -52,23 +56,33 @@ def make_batch(n_copies=1):
         "offset_weight": 1,
         "restored": 1,
         "crystal": 1,
+        "denoised": 1,
+        "columns": 1,
     }
-    batch = Batch(**{name: random(c).repeat(n_copies, 1, 1, 1) for name, c in parts.items()})
-    heads = {"heatmap": 1, "offset": 2, "log_sigma": 1, "restored": 1, "crystal": 1}
+    tensors = {name: random(c).repeat(n_copies, 1, 1, 1) for name, c in parts.items()}
+    known = torch.full((n_copies, 1, 1, 1), known)
+    batch = Batch(**tensors, known=known, clean_known=known)
+    heads = {"heatmap": 1, "offset": 2, "log_sigma": 1, "restored": 1, "crystal": 1, "denoised": 1, "columns": 1}
     return batch, Outputs(**{name: random(c).repeat(n_copies, 1, 1, 1) for name, c in heads.items()})
 
 
 def test_the_total_is_the_weighted_sum_and_does_not_grow_with_the_batch():
-    config = LossConfig(heatmap=2.0, offset=3.0, restored=0.5, crystal=0.25)
+    config = LossConfig(heatmap=2.0, offset=3.0, restored=0.5, crystal=0.25, denoised=0.75, columns=1.5)
     batch, outputs = make_batch()
     losses = total_loss(outputs, batch, config)
-    expected = sum(getattr(config, name) * losses[name] for name in ("heatmap", "offset", "restored", "crystal"))
+    expected = sum(getattr(config, name) * losses[name] for name in HEADS)
     assert torch.allclose(losses["total"], expected)
     batch, outputs = make_batch(n_copies=3)
     assert torch.allclose(total_loss(outputs, batch, config)["total"], losses["total"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("key", ["heatmap", "offset", "restored", "crystal", "focus", "variance_weighting"])
+def test_images_with_positions_only_teach_positions_only():
+    batch, outputs = make_batch(known=0.0)
+    losses = total_loss(outputs, batch, LossConfig())
+    assert [float(losses[name]) == 0 for name in HEADS] == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("key", [*HEADS, "focus", "variance_weighting"])
 def test_settings_out_of_range_name_the_key(key):
     with pytest.raises(ConfigError, match=key):
         LossConfig(**{key: -0.1})

@@ -19,7 +19,7 @@ def test_peaks_of_a_perfect_heat_map_are_the_columns():
     offset = torch.from_numpy(nearest_offsets(yx, (96, 76), 2.5)[0])
     peaks = find_peaks(heatmap, offset, 0.5, 0.025)
     assert len(peaks) == len(yx)
-    counts, invented = count_matches(peaks[:, :2] * 0.025, yx * 0.025, np.ones(len(yx), bool))
+    counts, invented = count_matches(peaks[:, :2] * 0.025, yx * 0.025, np.ones(len(yx), bool), np.full(len(yx), 1e-3))
     assert counts.rates()["f1"] == 1
     assert counts.rates()["rmse_pm"] < 1e-3  # offsets are exact to float32
     assert not invented.any()
@@ -30,7 +30,7 @@ def test_two_peaks_of_one_column_are_merged_and_the_surer_one_is_kept():
     heatmap[10, 10], heatmap[10, 12], heatmap[3, 3] = 0.9, 0.8, 0.7
     peaks = find_peaks(heatmap, torch.zeros(2, 20, 20), 0.5, 0.025)
     assert peaks[:, :2].tolist() == [[10, 10], [3, 3]]
-    assert find_peaks(heatmap, torch.zeros(2, 20, 20), 0.95, 0.025).shape == (0, 3)
+    assert find_peaks(heatmap, torch.zeros(2, 20, 20), 0.95, 0.025).shape == (0, 4)
 
 
 def test_matches_equal_a_brute_force_assignment():
@@ -43,25 +43,28 @@ def test_matches_equal_a_brute_force_assignment():
     required = rng.random(len(truth)) < 0.9
     distance = np.linalg.norm(found[:, None] - truth[None], axis=-1)
     taken = np.array([d.min() <= 0.05 for d in distance.T])
-    counts, invented = count_matches(found, truth, required)
+    counts, invented = count_matches(found, truth, required, np.full(len(truth), 2e-3))
     assert counts.found == (taken & required).sum()
     assert counts.missed == (~taken & required).sum()
     assert counts.invented == len(found) - taken.sum() == invented.sum()
+    assert counts.bound2_nm2 == pytest.approx(4e-6 * counts.found)
     assert counts.error2_nm2 == pytest.approx((distance.min(axis=0)[taken & required] ** 2).sum())
 
 
 def test_no_peaks_and_no_columns():
     nothing, two = np.zeros((0, 2)), np.array([[0.0, 0.0], [1.0, 1.0]])
-    assert count_matches(nothing, two, np.array([True, False]))[0] == Counts(missed=1)
-    assert count_matches(two, nothing, np.zeros(0, bool))[0] == Counts(invented=2)
+    assert count_matches(nothing, two, np.array([True, False]), np.ones(2))[0] == Counts(missed=1)
+    assert count_matches(two, nothing, np.zeros(0, bool), np.zeros(0))[0] == Counts(invented=2)
     assert Counts().rates()["f1"] == 0
 
 
 def test_counts_add_up():
-    a = Counts(found=3, missed=1, invented=1, error2_nm2=3e-4, empty_area_nm2=50.0, invented_in_empty=1)
+    a = Counts(
+        found=3, missed=1, invented=1, error2_nm2=3e-4, bound2_nm2=0.75e-4, empty_area_nm2=50.0, invented_in_empty=1
+    )
     rates = (a + a).rates()
     assert rates == pytest.approx(
-        {"precision": 0.75, "recall": 0.75, "f1": 0.75, "rmse_pm": 10.0, "false_per_100nm2": 2.0}
+        {"precision": 0.75, "recall": 0.75, "f1": 0.75, "rmse_pm": 10.0, "rmse_over_crlb": 2.0, "false_per_100nm2": 2.0}
     )
 
 

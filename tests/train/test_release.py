@@ -77,7 +77,7 @@ def test_simulated_scenes_cover_a_crop(index):
     assert make_example(scene, config, rng).image.shape == (1, 96, 96)
 
 
-@pytest.mark.parametrize("name", ["laptop", "gpu"])
+@pytest.mark.parametrize("name", ["laptop", "release-cpu", "gpu"])
 def test_shipped_configurations_name_every_key(name):
     path = shipped_configs("train")[name]
     config, simulation = load_train_config(path)

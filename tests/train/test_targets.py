@@ -6,6 +6,7 @@ from atomseg.train.targets import (
     TargetConfig,
     TrueColumns,
     draw_peaks,
+    draw_shapes,
     draw_sum,
     draw_targets,
     nearest_offsets,
@@ -19,6 +20,12 @@ def yx():
 
 
 SHAPE = (20, 24)
+
+
+def true_columns(yx_px, amplitude, required, snr):
+    """Columns of 2 px width with bounds of 0.1 px."""
+    covariance = np.broadcast_to(4 * np.eye(2), (len(yx_px), 2, 2))
+    return TrueColumns(yx_px, amplitude, required, snr, np.full(len(yx_px), 0.1), covariance)
 
 
 def distances(yx):
@@ -53,7 +60,7 @@ def test_offsets_point_to_the_nearest_column(yx):
 
 
 def test_no_columns_at_all():
-    nothing = TrueColumns(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.zeros(0))
+    nothing = true_columns(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.zeros(0))
     targets = draw_targets(nothing, np.ones(SHAPE), 0.025, TargetConfig())
     assert not targets.heatmap.any()
     assert not targets.restored.any()
@@ -61,8 +68,40 @@ def test_no_columns_at_all():
     assert not targets.offset_weight.any()
 
 
+def test_shapes_are_tilted_ellipses_added_up(yx):
+    """Against the formula at every pixel; patches end at 3 sigma of the widest, where 1.1 % of a peak is left."""
+    rng = np.random.default_rng(4)
+    axes = np.array([[[1.0, 0.4], [0.4, 2.0]]]) * rng.uniform(0.5, 2, (len(yx), 1, 1))
+    amplitude = rng.uniform(1, 5, len(yx))
+    columns = TrueColumns(yx, amplitude, np.ones(len(yx), bool), np.ones(len(yx)), np.ones(len(yx)), axes)
+    rows, cols = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    expected = np.zeros(SHAPE)
+    for (y, x), a, c in zip(yx, amplitude, axes, strict=True):
+        d = np.stack([rows - y, cols - x])
+        expected += a * np.exp(-0.5 * np.einsum("ihw,ij,jhw->hw", d, np.linalg.inv(c), d))
+    assert np.abs(draw_shapes(columns, SHAPE) - expected).max() < 0.012 * amplitude.sum()
+    inner = (distances(yx) < 2).any(axis=0)
+    assert np.abs(draw_shapes(columns, SHAPE) - expected)[inner].max() < 0.03 * amplitude.max()
+
+
+def test_columns_of_unknown_brightness_leave_the_pictures_empty():
+    columns = true_columns(np.array([[5.0, 5.0]]), np.array([np.nan]), np.array([True]), np.array([9.0]))
+    targets = draw_targets(columns, np.ones(SHAPE), 0.025, TargetConfig())
+    assert targets.heatmap[5, 5] == 1
+    assert not targets.restored.any()
+    assert not targets.columns.any()
+
+
+def test_dim_columns_weigh_more():
+    columns = true_columns(
+        np.array([[5.0, 5.0], [5.0, 15.0], [15.0, 5.0]]), np.array([8.0, 3.0, 8.0]), np.ones(3, bool), np.full(3, 9.0)
+    )
+    weight = draw_targets(columns, np.ones(SHAPE), 0.025, TargetConfig(dim_weight=3.0)).heatmap_weight
+    assert (weight[5, 5], weight[5, 15], weight[15, 5]) == (1, 3, 1)
+
+
 def test_what_may_be_seen_is_ignored_and_what_can_not_be_seen_is_background():
-    columns = TrueColumns(
+    columns = true_columns(
         yx_px=np.array([[5.0, 5.0], [5.0, 15.0], [15.0, 5.0]]),
         amplitude=np.array([8.0, 4.0, 1.0]),
         required=np.array([True, False, False]),
@@ -81,7 +120,7 @@ def test_what_may_be_seen_is_ignored_and_what_can_not_be_seen_is_background():
 
 
 def test_a_required_column_beside_an_ignored_one_keeps_its_peak():
-    columns = TrueColumns(
+    columns = true_columns(
         np.array([[8.0, 8.0], [8.0, 11.0]]), np.ones(2), np.array([True, False]), np.array([9.0, 4.0])
     )
     weight = draw_targets(columns, np.ones(SHAPE), 0.025, TargetConfig()).heatmap_weight
