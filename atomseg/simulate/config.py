@@ -37,7 +37,7 @@ class SceneConfig(StageConfig):
     shape: tuple[int, int] = (256, 256)
     p_cathode: float = 0.6
     p_other: float = 0.34
-    p_nothing: float = 0.06
+    p_nothing: float = 0.08
     lattice: LatticeConfig = field(default_factory=LatticeConfig)
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     layer: LayerConfig = field(default_factory=LayerConfig)

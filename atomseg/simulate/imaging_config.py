@@ -111,7 +111,7 @@ class BackgroundConfig(StageConfig):
     speckle : tuple of float
         Root-mean-square of its speckle relative to its level.
     speckle_nm : tuple of float
-        Correlation length of the speckle, nm.
+        Correlation length of the speckle, nm: from atoms at random places blurred by the probe alone to grains.
     p_nothing_speckle : float
         Probability that a scene without crystal has a film.
     """
@@ -125,7 +125,7 @@ class BackgroundConfig(StageConfig):
     p_film: float = 0.5
     film: Range = (0.02, 0.6)
     speckle: Range = (0.1, 0.5)
-    speckle_nm: Range = (0.10, 0.40)
+    speckle_nm: Range = (0.04, 0.40)
     p_nothing_speckle: float = 0.7
 
     def __post_init__(self) -> None:
