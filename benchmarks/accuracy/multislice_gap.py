@@ -1,6 +1,6 @@
 """The gap between the renderer's linear images and multislice images of the same scenes: a tracked number.
 
-    python benchmarks/accuracy/multislice_gap.py [--size 384] [--seed 0] [--model NAME]
+    python benchmarks/accuracy/multislice_gap.py [--size 256] [--seed 0] [--model NAME]
 
 A perfect crystal without scan errors is rendered by `atomseg.simulate` with the constants that multislice_fit.py found
 for it, and the multislice image of the periodic cell is laid on the very same columns. Both get the same counts on the
@@ -247,7 +247,7 @@ def gaps(table: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default=None)
     arguments = parser.parse_args()
