@@ -81,12 +81,13 @@ def test_no_columns_no_signal():
 
 
 def test_mistilt_spreads_a_column_by_the_depths_it_is_seen_from():
-    # All depths count alike: a box of width t has standard deviation t / sqrt(12). Thick foils: the exponential's own.
-    assert depth_spread_nm(30.0, 1e6) == pytest.approx(30.0 / np.sqrt(12.0))
+    # All depths count alike: a box of width t has standard deviation t / sqrt(12). Thick foils: sech² alone.
+    assert depth_spread_nm(30.0, 1e6) == pytest.approx(30.0 / np.sqrt(12.0), rel=1e-5)  # a sum over 400 slices
     assert depth_spread_nm(30.0, 1000.0) == pytest.approx(30.0 / np.sqrt(12.0), rel=1e-4)
-    assert depth_spread_nm(300.0, 10.0) == pytest.approx(10.0, rel=1e-6)
+    thick = 10.0 * np.sqrt(np.pi**2 / 12.0 - np.log(2.0) ** 2)
+    assert depth_spread_nm(300.0, 10.0) == pytest.approx(thick, rel=1e-3)
     z = np.linspace(0, 12.0, 100_001)
-    weight = np.exp(-z / 10.0)
+    weight = np.gradient(np.tanh(z / 10.0), z)  # what each depth adds to `Profile.peak`
     spread = np.sqrt(np.cov(z, aweights=weight))
     assert depth_spread_nm(12.0, 10.0) == pytest.approx(spread, rel=1e-4)
 
