@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from atomseg._version import __version__
+from atomseg.errors import OutputError
 from atomseg.types import AnalysisRecord, Phase, Provenance
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from atomseg.imaging import OutputImage
     from atomseg.networks import Model
 
 # Packages whose version can change a number in the result.
@@ -46,8 +48,50 @@ class Analysis(AnalysisRecord):
 
         return overview_figure(self)
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+    def output(self, name: str) -> np.ndarray:
+        """One of the network's pictures of the micrograph, (H, W) float32.
+
+        Parameters
+        ----------
+        name : str
+            ``circular_mask`` (1 within 50 pm of a found column), ``gaussian_mask`` (the heat map, 0 to 1), ``denoised``
+            (the micrograph without noise), ``denoised_without_background`` (its columns alone) or ``super_resolved``
+            (its columns at 35 pm width, on pixels of at most 25 pm).
+
+        Raises
+        ------
+        ConfigError
+            If there is no output of that name.
+        ModelError
+            If the model has no head for it.
+        OutputError
+            If this analysis was read from a folder, where the network's answers are not kept.
+        """
+        return self._output(name).image
+
+    def _output(self, name: str) -> "OutputImage":
+        from atomseg.imaging import OUTPUTS, output_image
+
+        if self.prediction is None and name in OUTPUTS:
+            raise OutputError(
+                f"{name!r} is not kept with a result that was read back; map the image again, "
+                f"or write it then with --save {name}"
+            )
+        size = self.micrograph.calibration.pixel_size_nm
+        # Without a prediction only the name is left to complain about.
+        return output_image(name, self.prediction, self.localized.yx_px, size)  # type: ignore[arg-type]
+
+    def save(self, folder: str | Path, *, overwrite: bool = False, outputs: Sequence[str] = ()) -> Path:
         """Write all tables, maps and figures into a new folder, whole or not at all.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Result folder to make.
+        overwrite : bool
+            Replace an earlier result.
+        outputs : sequence of str
+            Names for `output`; each becomes a calibrated 32-bit float ``NAME.tif``.
 
         Raises
         ------
@@ -57,7 +101,8 @@ class Analysis(AnalysisRecord):
         from atomseg.io import write_analysis
         from atomseg.report import figure_files
 
-        write_analysis(self, Path(folder), figures=figure_files(self), overwrite=overwrite)
+        images = {name: self._output(name) for name in outputs}
+        write_analysis(self, Path(folder), figures=figure_files(self), outputs=images, overwrite=overwrite)
         return Path(folder)
 
     @classmethod

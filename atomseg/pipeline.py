@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import affine_transform
 from threadpoolctl import threadpool_limits
 
 from atomseg.analysis import Analysis, trace_provenance
 from atomseg.classify import classify, contrast_check, suggest_pixel_size
 from atomseg.config import MapConfig, config_dict
 from atomseg.errors import InputError, MissingPixelSizeError
+from atomseg.imaging import on_input_grid
 from atomseg.infer import infer
 from atomseg.io import read_micrograph
 from atomseg.localize import localize
@@ -95,6 +95,7 @@ def map_micrograph(
         checks=checks,
         warnings=_warnings(micrograph.warnings, checks, thickness.warnings),
         provenance=trace_provenance(network, settings, seconds=time.perf_counter() - started),
+        prediction=prediction,
     )
 
 
@@ -124,19 +125,8 @@ def input_settings(pixel_size_nm: float | tuple[float, float] | None, frame: str
 
 
 def restored_on_input(prediction: Prediction) -> np.ndarray:
-    """Restored image on the input's pixel grid, (H, W) float32; `Prediction.scale` says how the grids lie."""
-    scale = np.asarray(prediction.scale, dtype=np.float64)
-    # input = (canonical + 0.5) * scale - 0.5, solved for canonical.
-    restored = affine_transform(
-        prediction.restored.astype(np.float32, copy=False),
-        1.0 / scale,
-        offset=0.5 / scale - 0.5,
-        output_shape=prediction.input_shape,
-        output=np.float32,
-        order=3,
-        mode="nearest",
-    )
-    return np.asarray(restored)
+    """Restored image on the input's pixel grid, (H, W) float32."""
+    return on_input_grid(prediction.restored, prediction)
 
 
 def _warnings(reader: Sequence[str], checks: Sequence[Check], measured: Sequence[str]) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ class BatchSettings:
         ``mean``, the index of a frame, or ``all``.
     overwrite : bool
         Map again what is already there.
+    outputs : tuple of str
+        Pictures to write beside the results, of `atomseg.imaging.OUTPUTS`.
     """
 
     output: Path
@@ -53,6 +55,7 @@ class BatchSettings:
     device: str = "auto"
     frame: str = "mean"
     overwrite: bool = False
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _map_one(
     )
     if on_stage is not None:
         on_stage("write")
-    analysis.save(folder, overwrite=settings.overwrite)
+    analysis.save(folder, overwrite=settings.overwrite, outputs=settings.outputs)
     return Outcome(job.source, job.folder, "done", "", _summary(analysis))
 
 
@@ -179,6 +182,11 @@ def _refuse_other_result(job: Job, settings: BatchSettings, model: "Model") -> N
         raise OutputError(
             f"{folder} holds something else than this result (of another input, other settings or another model); "
             "give --overwrite to replace it, or another output folder"
+        )
+    missing = [name for name in settings.outputs if not (folder / f"{name}.tif").is_file()]
+    if missing:
+        raise OutputError(
+            f"{folder} holds this result without {', '.join(missing)}; give --overwrite to map it again with them"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atomseg.cli.errors import EXIT_FAILED, one_line_errors
-from atomseg.cli.options import check_device, check_frame, check_workers, parse_pixel_size
+from atomseg.cli.options import check_device, check_frame, check_heads, check_workers, parse_outputs, parse_pixel_size
 from atomseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     frame: Annotated[
         str, typer.Option(metavar="mean|N|all", help="Of a stack: the average, one frame, or each.")
     ] = "mean",
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Pictures to write as well, with commas: circular_mask, gaussian_mask, denoised, "
+            "denoised_without_background, super_resolved.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Map again what is already there.")] = False,
 ) -> None:
     """Find columns, phases and the reconstruction thickness of micrographs.
@@ -50,7 +58,7 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     if scheduler is not None:
         raise UsageError("--scheduler is not available yet; use --workers N on one machine")
     size, frame, device = parse_pixel_size(pixel_size_nm), check_frame(frame), check_device(device)
-    workers = check_workers(workers)
+    workers, outputs = check_workers(workers), parse_outputs(save)
 
     from atomseg.batch import BatchSettings, plan_jobs, prepare_output
     from atomseg.batch.work import loaded_model
@@ -64,9 +72,11 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
         device=device,
         frame=frame,
         overwrite=overwrite,
+        outputs=outputs,
     )
     jobs = plan_jobs(inputs, output)
-    loaded_model(model, device)  # a wrong model stops the batch before the first file, not in every file
+    network = loaded_model(model, device)  # a wrong model stops the batch before the first file, not in every file
+    check_heads(outputs, network.card.id, network.card.heads)
     prepare_output(output)
     counts = _run(jobs, settings, workers)
     typer.echo(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; results in {output}")

@@ -40,6 +40,27 @@ def check_device(text: str) -> str:
     return text
 
 
+def parse_outputs(text: str | None) -> tuple[str, ...]:
+    """Names of pictures from ``A,B``."""
+    if text is None:
+        return ()
+    from atomseg.imaging import OUTPUTS
+
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    wrong = [name for name in names if name not in OUTPUTS]
+    if wrong or not names:
+        raise UsageError(f"--save {text}: allowed are {', '.join(OUTPUTS)}, with commas between them")
+    return names
+
+
+def check_heads(outputs: tuple[str, ...], model: str, heads: tuple[str, ...]) -> None:
+    """The model must answer what is to be saved."""
+    needed = {"denoised": "denoised", "denoised_without_background": "columns"}
+    for name in outputs:
+        if needed.get(name, heads[0]) not in heads:
+            raise UsageError(f"--save {name}: model {model} does not answer it; use a later one, see atomseg models")
+
+
 def check_workers(workers: int) -> int:
     """At least one process, and not more than could ever help."""
     limit = 4 * (os.cpu_count() or 1)

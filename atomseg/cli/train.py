@@ -41,17 +41,21 @@ def train_command(  # noqa: PLR0917 - Typer reads the options off the signature
     from atomseg.config import load_train_config
     from atomseg.io import read_training_folder
     from atomseg.networks import load_model
-    from atomseg.train import release, train
+    from atomseg.train import is_first_process, release, train
 
     settings, simulation = load_train_config(config)
-    if output.is_dir() and any(output.iterdir()) and not resume:
+    # With several GPUs Lightning says this command again for each of them, when the folder is there already.
+    first_process = is_first_process()
+    if first_process and output.is_dir() and any(output.iterdir()) and not resume:
         raise UsageError(f"{output} is not empty; give --resume to go on with the run in it, or another folder")
-    if model is not None and model.exists():
+    if first_process and model is not None and model.exists():
         raise UsageError(f"{model} exists and models are never changed; give another folder to --model")
     first = None if start is None else load_model(start, device="cpu")
     own = () if scenes is None else read_training_folder(scenes)
     prepare_output(output)
     checkpoint = train(settings, simulation=simulation, output=output, resume=resume, start=first, scenes=own)
+    if not first_process:
+        return
     typer.echo(f"trained; last checkpoint {checkpoint}")
     if model is not None:
         card = release(checkpoint, model, simulation=simulation, commit=checkout_commit() or "installed")

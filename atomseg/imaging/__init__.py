@@ -10,15 +10,19 @@ from atomseg.imaging.gaussian import (
     localization_limit_pm,
 )
 from atomseg.imaging.normalize import NormalizeConfig, Normalized, normalize, smooth
+from atomseg.imaging.outputs import MASK_RADIUS_NM, OUTPUTS, OutputImage, on_input_grid, output_image
 from atomseg.imaging.resample import canonical_shape, resample
 from atomseg.imaging.tiles import Tile, tiles
 
 __all__ = [
     "CANONICAL_PIXEL_NM",
     "FWHM_PER_SIGMA",
+    "MASK_RADIUS_NM",
+    "OUTPUTS",
     "Canonical",
     "NormalizeConfig",
     "Normalized",
+    "OutputImage",
     "Tile",
     "canonical_shape",
     "column_counts",
@@ -27,6 +31,8 @@ __all__ = [
     "gaussian_column",
     "localization_limit_pm",
     "normalize",
+    "on_input_grid",
+    "output_image",
     "resample",
     "smooth",
     "tiles",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from atomseg.errors import AtomsegError, OutputError
+from atomseg.imaging import OutputImage
 from atomseg.io.atomic import whole_folder
 from atomseg.io.foreign import first_line
 from atomseg.io.maps import read_map, write_map
@@ -63,10 +64,16 @@ _FILES = (
 )
 _SUMMARY = "summary.json"
 _NO_FIGURES: Mapping[str, bytes] = MappingProxyType({})
+_NO_OUTPUTS: Mapping[str, OutputImage] = MappingProxyType({})
 
 
 def write_analysis(
-    record: AnalysisRecord, folder: Path, *, figures: Mapping[str, bytes] = _NO_FIGURES, overwrite: bool = False
+    record: AnalysisRecord,
+    folder: Path,
+    *,
+    figures: Mapping[str, bytes] = _NO_FIGURES,
+    outputs: Mapping[str, OutputImage] = _NO_OUTPUTS,
+    overwrite: bool = False,
 ) -> None:
     """Write every table, map and figure of one result, whole or not at all.
 
@@ -78,6 +85,8 @@ def write_analysis(
         Result folder to make.
     figures : mapping of str to bytes
         Further files by name, e.g. ``overview.png``.
+    outputs : mapping of str to OutputImage
+        Further pictures by name; each becomes a 32-bit float ``NAME.tif`` with its own pixel size.
     overwrite : bool
         Replace an earlier result in `folder`; a folder with other files in it is never replaced.
 
@@ -95,6 +104,8 @@ def write_analysis(
             write_table(target / f"{name}.csv", table)
         for name, plane in _planes(record).items():
             write_map(target / f"{name}.tif", plane, record.micrograph.calibration.pixel_size_nm)
+        for name, output in outputs.items():
+            write_map(target / f"{name}.tif", output.image.astype(np.float32, copy=False), output.pixel_size_nm)
         for name, content in figures.items():
             (target / name).write_bytes(content)
         summary = {**summarize(record), "stored": json_ready(_stored(record, tables))}

@@ -3,7 +3,7 @@
 from atomseg.train.config import TrainConfig
 from atomseg.train.losses import LossConfig
 from atomseg.train.release import release
-from atomseg.train.run import train
+from atomseg.train.run import is_first_process, train
 from atomseg.train.targets import TargetConfig
 
-__all__ = ["LossConfig", "TargetConfig", "TrainConfig", "release", "train"]
+__all__ = ["LossConfig", "TargetConfig", "TrainConfig", "is_first_process", "release", "train"]

@@ -13,6 +13,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -322,6 +323,7 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
         ],
         callbacks=callbacks,
         default_root_dir=output,
+        use_distributed_sampler=False,  # the training stream shares itself out; every process validates on all scenes
         enable_model_summary=False,
     )
 
@@ -329,7 +331,7 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
 def _check_start(config: TrainConfig, last: Path, *, resume: bool) -> None:
     """Refuse to overwrite a run, to resume nothing, or to resume with other settings."""
     if not resume:
-        if last.exists():
+        if last.exists() and is_first_process():
             raise OutputError(
                 f"{last.parent.parent} already holds a run; say --resume to go on, or give another folder"
             )
@@ -349,8 +351,15 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def is_first_process() -> bool:
+    """False in the further processes of a training on several GPUs or nodes."""
+    return int(rank_zero_only.rank or 0) == 0
+
+
 def _write_settings(config: TrainConfig, simulation: SceneConfig, output: Path) -> None:
     """Keep what the run was started with beside its results."""
+    if not is_first_process():
+        return
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / "train.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ from atomseg.types.checks import Check
 from atomseg.types.columns import Columns
 from atomseg.types.micrograph import Micrograph
 from atomseg.types.phases import PhaseMap
+from atomseg.types.prediction import Prediction
 from atomseg.types.reconstruction import ReconstructionProfile
 
 
@@ -47,6 +48,8 @@ class AnalysisRecord:
         All sentences that a user must read.
     provenance : Provenance
         Versions, model, configuration.
+    prediction : Prediction or None
+        All that the network answered; None in an analysis that was read from a folder.
     """
 
     micrograph: Micrograph
@@ -57,3 +60,4 @@ class AnalysisRecord:
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     provenance: Provenance
+    prediction: Prediction | None = None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tifffile
 from typer.testing import Result
 
 Invoke = Callable[..., Result]
@@ -149,3 +150,29 @@ def test_results_inside_the_input_folder_are_not_inputs(invoke: Invoke, write_ti
     # Into another output folder the earlier results are not inputs either.
     assert invoke("map", tmp_path, "-o", tmp_path / "more").exit_code == 0
     assert list(_table(tmp_path / "more").index) == ["x"]
+
+
+def test_pictures_by_name_are_calibrated_and_asked_for_again(invoke: Invoke, write_tif: Write, tmp_path: Path) -> None:
+    image, output = write_tif(tmp_path / "x.tif"), tmp_path / "out"
+    names = ["circular_mask", "gaussian_mask", "denoised", "denoised_without_background", "super_resolved"]
+    done = invoke("map", image, "-o", output, "--save", ",".join(names))
+    assert done.exit_code == 0, done.output
+    for name in names:
+        with tifffile.TiffFile(output / "x" / f"{name}.tif") as file:
+            assert file.asarray().shape == (64, 72)
+            assert file.asarray().dtype == "float32"
+            count, length = file.pages[0].tags["XResolution"].value
+            assert length / count == pytest.approx(0.02, rel=1e-4)
+            assert file.imagej_metadata["unit"] == "nm"
+    assert invoke("map", image, "-o", output, "--save", "denoised").exit_code == 0  # they are there
+    (output / "x" / "denoised.tif").unlink()
+    again = invoke("map", image, "-o", output, "--save", "denoised")
+    assert again.exit_code == 1
+    assert "without denoised; give --overwrite" in " ".join(again.output.split())
+
+
+def test_an_unknown_picture_is_bad_usage(invoke: Invoke, write_tif: Write, tmp_path: Path) -> None:
+    refused = invoke("map", write_tif(tmp_path / "x.tif"), "-o", tmp_path / "out", "--save", "denoise")
+    assert refused.exit_code == 2
+    assert "denoised_without_background" in " ".join(refused.output.split())
+    assert not (tmp_path / "out").exists()

@@ -85,6 +85,20 @@ def test_the_loss_falls_and_columns_are_found(scene_source, tmp_path):
     assert card["scenes"] == 2
 
 
+def test_a_run_without_progress_stops_early(scene_source, tmp_path):
+    """With no learning to speak of the F1 does not rise: two validations without a better one end the run."""
+    config = small(steps=60, warmup_steps=0, learning_rate=1e-6, validation_interval=3, patience=2)
+    stopped = read_checkpoint(fit(config, scene_source, output=tmp_path))
+    assert 6 <= stopped["global_step"] < 60
+
+
+def test_the_same_seed_gives_the_same_weights(scene_source, tmp_path):
+    one, same = (weights(fit(small(), scene_source, output=tmp_path / name), "average.") for name in "ab")
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    other = weights(fit(small(seed=1), scene_source, output=tmp_path / "c"), "average.")
+    assert not torch.equal(one["average.head.0.weight"], other["average.head.0.weight"])
+
+
 def test_a_second_run_does_not_overwrite_the_first(scene_source, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"")
@@ -140,6 +154,21 @@ def test_the_average_moves_towards_the_network():
 def test_precision_follows_the_machine():
     assert choose_precision(small(precision="bf16-mixed")) == "bf16-mixed"
     assert choose_precision(small(precision="auto")) in {"32-true", "bf16-mixed"}
+
+
+@pytest.mark.parametrize(
+    ("avx", "amx", "expected"), [(True, False, "bf16-mixed"), (False, True, "bf16-mixed"), (False, False, "32-true")]
+)
+def test_bf16_is_chosen_where_the_cpu_has_it(monkeypatch, avx, amx, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert choose_precision(small(precision="auto")) == expected
+
+
+def test_a_torch_that_does_not_say_gets_full_precision(monkeypatch):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert choose_precision(small(precision="auto")) == "32-true"
 
 
 @pytest.mark.parametrize(
