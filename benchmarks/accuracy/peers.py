@@ -2,17 +2,18 @@
 
     python benchmarks/accuracy/peers.py [CASES] [--peer-python PATH] [--model NAME|PATH] [--quick] [--only PEER ...]
 
-Peers: Atomap (centre of mass, then 2D Gaussian), scikit-image's Laplacian of Gaussian with a SciPy Gaussian fit, trackpy,
-photutils (DAOFIND and PSF photometry) and AtomAI (U-Net, then its Gaussian peak refinement). They are tuned: each is
-given the pixel size, the column width and the closest distance of columns, and, image by image, the threshold, filter
-width and window out of a grid with which it scores best, found with the truth (`peer_worker.py`). atomseg runs as
-released, with no setting. AtomAI's package ships no weights (it downloads them), so its Segmentor is trained here,
-briefly, on images from `atomseg.simulate` at its own pixel size: a network of AtomAI's make, not one that its authors
-trained.
+Peers: Atomap (centre of mass, then 2D Gaussian), scikit-image's Laplacian of Gaussian with a SciPy Gaussian fit,
+trackpy, photutils (DAOFIND and PSF photometry) and AtomAI (U-Net, then its Gaussian peak refinement). They are tuned:
+each is given the pixel size, the column width and the closest distance of columns, and, image by image, the
+threshold, filter width and window out of a grid with which it scores best, found with the truth (`peer_worker.py`).
+atomseg runs as released, with no setting. AtomAI's package ships no weights (it downloads them), so its Segmentor is
+trained here, briefly, on images from `atomseg.simulate` at its own pixel size: a network of AtomAI's make, not one
+that its authors trained.
 
-Images: multislice cases in CASES (folders with image.tif, truth_columns.csv, truth.json; left out with a message where
-absent) and a few simulated ones, cathodes and others. RMSE is that of one coordinate over the columns matched within
-100 pm, and contains line jitter. `ours_rmse_same_pm` is atomseg's over the very columns that the peer matched too.
+Images: multislice cases in CASES (folders with image.tif, truth_columns.csv, truth.json; left out with a message
+where absent) and a few simulated ones, cathodes and others. RMSE is that of one coordinate over the columns matched
+within 100 pm, and contains line jitter. `ours_rmse_same_pm` is atomseg's over the very columns that the peer matched
+too.
 
 The peers need an environment of their own:
 
@@ -20,9 +21,9 @@ The peers need an environment of their own:
     ENV/bin/pip install atomap trackpy photutils atomai six
     python benchmarks/accuracy/peers.py CASES --peer-python ENV/bin/python
 
-(the .pth file shares torch and NumPy and can be left out). A peer that can not be imported is left out with a message.
-About 40 minutes on two cores, half of it Atomap's (--quick: corners of a few images, 4 minutes).
-Writes benchmarks/results/peers.csv and .json.
+(the .pth file shares torch and NumPy and can be left out). A peer that can not be imported is left out with a
+message. About 40 minutes on two cores, half of it Atomap's (--quick: corners of a few images, 4 minutes). Writes
+benchmarks/results/peers.csv and .json.
 """
 
 import argparse
@@ -103,7 +104,7 @@ def multislice(folder: Path) -> list[Case]:
 
 
 def measured_sigma_nm(case: Case) -> float:
-    """Column width as a user would measure it: second moment of the mean of bright columns, cut at half the distance."""
+    """Column width as a user would measure it: from the fall of the mean of bright columns near their middle."""
     reach = int(np.ceil(0.09 / min(case.pixel_nm)))
     bright = case.true_px[case.required]
     centre = np.round(bright).astype(int)

@@ -3,17 +3,18 @@
     python benchmarks/accuracy/tiers.py [--model NAME|PATH] [--quick] [--scenes 2] [--seed 0]
 
 Scenes hold a surface, a reconstruction layer and the crystal below it; every second one has an amorphous cover and a
-film. Columns are judged by where they stand: in the bulk, within 1 nm of the phase front, within 1 nm of vacuum. `infer`
-and `localize` with their defaults, no setting is changed between tiers.
+film. Columns are judged by where they stand: in the bulk, within 1 nm of the phase front, within 1 nm of vacuum.
+`infer` and `localize` with their defaults, no setting is changed between tiers.
 
 - F1 at 50 pm over required columns; the others are neither right nor wrong.
 - RMSE is that of one coordinate, over the columns matched within 100 pm. `rmse_over_bound` divides by the Cramer-Rao
   bound of the joint problem (positions and heights of the column and of the required ones around it, a plane of
-  background; `bounds.py`) with what line jitter does to a column of that height added in quadrature, `rmse_over_alone`
-  by the bound that the column would have were all its neighbours known. `table_over_alone` is the simulator's own
-  bound, a closed form, against the latter without jitter.
+  background; `bounds.py`) with what line jitter does to a column of that height added in quadrature,
+  `rmse_over_alone` by the bound that the column would have were all its neighbours known. `table_over_alone` is the
+  simulator's own bound, a closed form, against the latter without jitter.
 - Slopes: found on true sub-pixel offset, and found on true displacement from the middle of two opposite neighbours;
-  below one, columns are pulled to pixels or to the lattice. `locking_px` is the amplitude of the error's first harmonic.
+  below one, columns are pulled to pixels or to the lattice. `locking_px` is the amplitude of the error's first
+  harmonic.
 - False columns per 100 nm² of vacuum or amorphous further than 0.25 nm from crystal, and of images with nothing in
   them.
 
