@@ -8,8 +8,8 @@ error of two columns, scan distortion and noise together. The same columns are p
 of mass, 2D Gaussian), which starts from atomseg's columns rounded to whole pixels. Micrographs of FOLDER, left out
 where absent: Si110 and DyScO3 of AtomSegNet (field of view by their names), SrTiO3 (openNCEM), BaTiO3 [001].
 
-- `spread_pm`: standard deviation of a vector's component, mean of the two shortest lattice vectors, of one
-  coordinate.
+- `spread_pm`: standard deviation of a vector's component, over the two shortest lattice vectors and both coordinates;
+  `spread_y_pm`, `spread_x_pm` across and along the scan lines.
 - `length_1_pm`, `length_2_pm`: of the lengths of the two vectors.
 - `local_pm`: of p(+T) - 2 p + p(-T) over sqrt(6): error of one coordinate without slow distortion.
 - `split_pm`: half of the standard deviation of the difference between the positions in odd and in even scan rows, two
@@ -199,6 +199,8 @@ def spreads(
     return {
         "n_vectors": sum(len(s[0]) for s in steps),
         "spread_pm": 1e3 * float(np.sqrt(np.mean(np.square(components)))),
+        "spread_y_pm": 1e3 * float(np.sqrt(np.mean(np.square(components), axis=0)[0])),
+        "spread_x_pm": 1e3 * float(np.sqrt(np.mean(np.square(components), axis=0)[1])),
         "length_1_pm": 1e3 * lengths[0],
         "length_2_pm": 1e3 * lengths[1],
         "local_pm": 1e3 * float(np.sqrt(np.mean(np.square(local)))) if local else float("nan"),
