@@ -145,7 +145,7 @@ def lattice_vectors(sample: Sample) -> list[np.ndarray]:
     yx = sample.yx_px * sample.pixel_nm
     pairs = cKDTree(yx).query_pairs(LARGEST_VECTOR_NM, output_type="ndarray")
     step = yx[pairs[:, 1]] - yx[pairs[:, 0]]
-    turn = (step[:, 0] < 0) | ((np.abs(step[:, 0]) < 0.02) & (step[:, 1] < 0))
+    turn = np.where(np.abs(step[:, 0]) < 0.04, step[:, 1] < 0, step[:, 0] < 0)
     step[turn] *= -1
     brightness = np.abs(np.log(np.maximum(sample.amplitude, 1e-9)))
     ratio = np.abs(brightness[pairs[:, 1]] - brightness[pairs[:, 0]])
