@@ -207,7 +207,8 @@ def score(method: str, case: Case, yx_px: np.ndarray, ours_px: np.ndarray) -> di
     """One row of the table."""
     pixel = np.asarray(case.pixel_nm)
     true = case.true_px * pixel
-    row = compare(Image(yx_px * pixel, true, case.required, case.pixel_nm)).row()
+    size = (case.image.shape[0] * case.pixel_nm[0], case.image.shape[1] * case.pixel_nm[1])
+    row = compare(Image(yx_px * pixel, true, case.required, case.pixel_nm, size_nm=size)).row()
     kept = ("n_required", "f1_50pm", "precision_50pm", "recall_50pm", "rmse_pm", "bias_y_pm", "bias_x_pm")
     mine, theirs = (match_points(p * pixel, true, LOOSE_NM, case.required) for p in (ours_px, yx_px))
     both, at_mine, at_theirs = np.intersect1d(mine[:, 1], theirs[:, 1], return_indices=True)

@@ -32,6 +32,9 @@ class Image:
         (M, 2) smallest possible errors.
     alone_nm : numpy.ndarray or None
         (M, 2) smallest possible errors were the columns alone.
+    size_nm : tuple of float or None
+        Size of the image. Truth lists what lies in it: found columns within 50 pm of its border may belong to one
+        outside and are not called false.
     """
 
     found_nm: np.ndarray
@@ -41,6 +44,7 @@ class Image:
     sigma_nm: np.ndarray | None = None
     bound_nm: np.ndarray | None = None
     alone_nm: np.ndarray | None = None
+    size_nm: tuple[float, float] | None = None
 
 
 @dataclass
@@ -138,6 +142,9 @@ def compare(image: Image, inside: np.ndarray | None = None, false_here: np.ndarr
     """
     chosen = np.ones(len(image.true_nm), bool) if inside is None else inside
     counted = np.ones(len(image.found_nm), bool) if false_here is None else false_here
+    if image.size_nm is not None:
+        last = np.asarray(image.size_nm) - np.asarray(image.pixel_nm) - STRICT_NM
+        counted = counted & np.all((image.found_nm >= STRICT_NM) & (image.found_nm <= last), axis=1)
     wanted = chosen & image.required
     strict = match_points(image.found_nm, image.true_nm, STRICT_NM, image.required)
     pairs = match_points(image.found_nm, image.true_nm, LOOSE_NM, image.required)

@@ -116,7 +116,8 @@ def judge(scene: Scene, found: Columns, limits: Limits) -> tuple[dict[str, Tally
     """Tallies by region, area of vacuum and amorphous in nm², false columns in it."""
     pixel = scene.micrograph.calibration.pixel_size_nm
     required = scene.columns.table["required"].to_numpy(dtype=bool)
-    image = Image(found.yx_nm, scene.columns.yx_nm, required, pixel, found.sigma_nm, *limits.arrays)
+    size = (scene.micrograph.shape[0] * pixel[0], scene.micrograph.shape[1] * pixel[1])
+    image = Image(found.yx_nm, scene.columns.yx_nm, required, pixel, found.sigma_nm, *limits.arrays, size)
     where = regions(scene)
     true_region, found_region = at(where, image.true_nm, pixel), at(where, image.found_nm, pixel)
     empty = distance_transform_edt(~scene.crystal, sampling=pixel) > EDGE_NM

@@ -133,6 +133,18 @@ def test_scores_of_exact_counts():
     assert row["precision_50pm"] == pytest.approx(349 / 355)
 
 
+def test_columns_on_the_rim_are_not_called_false():
+    from scoring import Image, compare
+
+    true = lattice(4)
+    found = np.concatenate([true, [[0.03, 0.7], [0.7, 1.91], [0.2, 0.2]]])
+    every = np.ones(len(true), bool)
+    # 2 nm of 20 pm pixels end at 1.98 nm.
+    assert compare(Image(found, true, every, PIXEL, size_nm=(2.0, 2.0))).false == 2
+    assert compare(Image(found[:-1], true, every, PIXEL, size_nm=(2.0, 1.99))).false == 0
+    assert compare(Image(found, true, every, PIXEL)).false == 3
+
+
 def test_slopes_show_shrinkage_to_the_lattice_and_to_pixels():
     from scoring import Image, compare
 
