@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from atomseg.batch import BatchSettings, Job, Outcome
 
 
+_SAVE = typer.Option(
+    metavar="NAMES",
+    help="Pictures to write as well, with commas: circular_mask, gaussian_mask, denoised, denoised_without_background, "
+    "super_resolved.",
+)
+
+
 @one_line_errors
 def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Micrographs, folders of them, or patterns.")],
@@ -40,14 +47,7 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     frame: Annotated[
         str, typer.Option(metavar="mean|N|all", help="Of a stack: the average, one frame, or each.")
     ] = "mean",
-    save: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Pictures to write as well, with commas: circular_mask, gaussian_mask, denoised, "
-            "denoised_without_background, super_resolved.",
-        ),
-    ] = None,
+    save: Annotated[str | None, _SAVE] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Map again what is already there.")] = False,
 ) -> None:
     """Find columns, phases and the reconstruction thickness of micrographs.
