@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
 from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -155,11 +155,12 @@ def lattice_vectors(sample: Sample) -> list[np.ndarray]:
     density = np.zeros((size, size))
     np.add.at(density, (where[:, 0], where[:, 1]), 1.0)
     density = gaussian_filter(density, 1.0)
-    peaks = cKDTree(np.argwhere(density > 0.05 * density.max()) * bins - LARGEST_VECTOR_NM).data
-    candidates: list[tuple[float, float, np.ndarray]] = []
-    order = np.argsort([-density[tuple(np.round((p + LARGEST_VECTOR_NM) / bins).astype(int))] for p in peaks])
+    top = np.argwhere((density == maximum_filter(density, 3)) & (density > 0.05 * density.max()))
+    order = np.argsort(-density[tuple(top.T)], kind="stable")
+    peaks = top[order] * bins - LARGEST_VECTOR_NM
     extent = np.asarray(sample.micrograph.shape) * sample.pixel_nm
-    for centre in peaks[order]:
+    candidates: list[tuple[float, float, np.ndarray]] = []
+    for centre in peaks:
         if any(np.linalg.norm(centre - c[2]) < 0.08 for c in candidates):
             continue
         near = np.linalg.norm(step - centre, axis=1) < 0.05
