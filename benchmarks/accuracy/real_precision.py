@@ -20,7 +20,7 @@ where absent: Si110 and DyScO3 of AtomSegNet (field of view by their names), SrT
   true displacement of each column. Below one: columns are pulled towards a lattice, and a small spread is not
   precision.
 
-About 10 minutes on two cores, most of it Atomap's (--quick: one image, half a minute of atomseg and of Atomap).
+About 10 minutes on two cores, most of it Atomap's (--quick: 3 minutes).
 Writes benchmarks/results/real_precision.csv and .json.
 """
 
@@ -331,7 +331,7 @@ def main() -> int:
     parser.add_argument("--model", default=None, help="name or folder; the default model when left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shifts", type=int, default=3, help="shifts by a fraction of a pixel")
-    parser.add_argument("--quick", action="store_true", help="corners of two images, one shift; nothing is written")
+    parser.add_argument("--quick", action="store_true", help="corners of the images, one shift; nothing is written")
     arguments = parser.parse_args()
     model = load_model(arguments.model)
     methods: dict[str, Place] = {"atomseg": ours(model)}
@@ -341,7 +341,7 @@ def main() -> int:
     else:
         print("Atomap can not be imported by --peer-python: atomseg alone")
     rows: list[dict[str, object]] = []
-    for file, name, field_nm in FILES[:: 2 if arguments.quick else 1]:
+    for file, name, field_nm in FILES:
         if not (arguments.folder / file).is_file():
             print(f"{file} is not there, left out")
             continue
