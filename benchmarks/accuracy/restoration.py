@@ -55,8 +55,8 @@ SIGMA_NM, SIDE_NM = 0.050, 7.0
 ROW_NM, STACK_NM, DIM, BACKGROUND = 0.249, 0.473, 0.15, 0.3
 TRUTHS = ("as imaged", "super-resolved")
 FILM_ATOMS_PER_NM2 = 500.0
-# Mean level in heights of a bright column: 5 nm of carbon are 500 atoms per nm² of 6^1.7, a column of 10 nm about 17 to 35
-# of 28^1.7 on 0.016 nm², which makes 0.03 to 0.07; an amorphous oxide of heavy cations is several times brighter.
+# Mean level in heights of a bright column: 5 nm of carbon are 500 atoms per nm² of 6^1.7, a column of 10 nm about 17 to
+# 35 of 28^1.7 on 0.016 nm², which makes 0.03 to 0.07; an amorphous oxide of heavy cations is several times brighter.
 EMPTY = {"vacuum": 0.0, "amorphous carbon": 0.05, "amorphous oxide": 0.3}
 BORDER_NM = 0.3
 # Energy of a column within this distance: 1.5 widths hold two thirds of it.
