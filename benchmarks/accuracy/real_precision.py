@@ -20,7 +20,7 @@ where absent: Si110 and DyScO3 of AtomSegNet (field of view by their names), SrT
   true displacement of each column. Below one: columns are pulled towards a lattice, and a small spread is not
   precision.
 
-About 10 minutes on two cores, most of it Atomap's (--quick: one image, half a minute of atomseg and of Atomap).
+About 10 minutes on two cores, most of it Atomap's (--quick: 3 minutes).
 Writes benchmarks/results/real_precision.csv and .json.
 """
 
@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
 from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -155,11 +155,12 @@ def lattice_vectors(sample: Sample) -> list[np.ndarray]:
     density = np.zeros((size, size))
     np.add.at(density, (where[:, 0], where[:, 1]), 1.0)
     density = gaussian_filter(density, 1.0)
-    peaks = cKDTree(np.argwhere(density > 0.05 * density.max()) * bins - LARGEST_VECTOR_NM).data
-    candidates: list[tuple[float, float, np.ndarray]] = []
-    order = np.argsort([-density[tuple(np.round((p + LARGEST_VECTOR_NM) / bins).astype(int))] for p in peaks])
+    top = np.argwhere((density == maximum_filter(density, 3)) & (density > 0.05 * density.max()))
+    order = np.argsort(-density[tuple(top.T)], kind="stable")
+    peaks = top[order] * bins - LARGEST_VECTOR_NM
     extent = np.asarray(sample.micrograph.shape) * sample.pixel_nm
-    for centre in peaks[order]:
+    candidates: list[tuple[float, float, np.ndarray]] = []
+    for centre in peaks:
         if any(np.linalg.norm(centre - c[2]) < 0.08 for c in candidates):
             continue
         near = np.linalg.norm(step - centre, axis=1) < 0.05
@@ -330,7 +331,7 @@ def main() -> int:
     parser.add_argument("--model", default=None, help="name or folder; the default model when left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shifts", type=int, default=3, help="shifts by a fraction of a pixel")
-    parser.add_argument("--quick", action="store_true", help="corners of two images, one shift; nothing is written")
+    parser.add_argument("--quick", action="store_true", help="corners of the images, one shift; nothing is written")
     arguments = parser.parse_args()
     model = load_model(arguments.model)
     methods: dict[str, Place] = {"atomseg": ours(model)}
@@ -340,7 +341,7 @@ def main() -> int:
     else:
         print("Atomap can not be imported by --peer-python: atomseg alone")
     rows: list[dict[str, object]] = []
-    for file, name, field_nm in FILES[:: 2 if arguments.quick else 1]:
+    for file, name, field_nm in FILES:
         if not (arguments.folder / file).is_file():
             print(f"{file} is not there, left out")
             continue

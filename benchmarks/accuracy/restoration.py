@@ -18,7 +18,7 @@ PSNR and SSIM count the brightest true value as the peak. Filters (scikit-image)
 total variation, the last two with and without the Anscombe transform; their parameters are the best of a grid on
 separate scenes of the same dose, for each truth.
 
-Invented columns: in vacuum, in an amorphous film and at vacancies (missing bright columns), where the truth is empty:
+Invented columns: in vacuum, in amorphous films and at vacancies (missing bright columns), where the truth is empty:
 energy of the restored image in columns per 100 nm² (or per vacancy, relative to a bright column, within 75 pm), peaks
 above a tenth of a bright column, and columns that `localize` reports.
 
@@ -29,7 +29,7 @@ and restoration.json.
 import argparse
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,10 @@ COUNTS = (30.0, 100.0, 300.0, 1e3, 1e4)
 SIGMA_NM, SIDE_NM = 0.050, 7.0
 ROW_NM, STACK_NM, DIM, BACKGROUND = 0.249, 0.473, 0.15, 0.3
 TRUTHS = ("as imaged", "super-resolved")
-FILM_ATOMS_PER_NM2, FILM_LEVEL = 500.0, 0.3
+FILM_ATOMS_PER_NM2 = 500.0
+# Mean level in heights of a bright column: 5 nm of carbon are 500 atoms per nm² of 6^1.7, a column of 10 nm about 17 to
+# 35 of 28^1.7 on 0.016 nm², which makes 0.03 to 0.07; an amorphous oxide of heavy cations is several times brighter.
+EMPTY = {"vacuum": 0.0, "amorphous carbon": 0.05, "amorphous oxide": 0.3}
 BORDER_NM = 0.3
 # Energy of a column within this distance: 1.5 widths hold two thirds of it.
 NEAR_NM = 0.075
@@ -115,19 +118,20 @@ def draw(counts: float, pixel_nm: float, rng: np.random.Generator, *, vacancies:
     return Picture(noisy, yx[kept], height[kept], yx[gone], BACKGROUND * peak, peak, pixel_nm)
 
 
-def empty(counts: float, pixel_nm: float, rng: np.random.Generator, *, film: bool) -> Picture:
+def empty(counts: float, pixel_nm: float, rng: np.random.Generator, *, level: float) -> Picture:
     """Vacuum, or an amorphous film: atoms at random places, each as wide as a column is.
 
-    5 nm of carbon have 500 atoms per nm² (2 g/cm³); its mean is set to 0.3 of a column's height, as of a thick cover.
+    5 nm of a light or of an oxide film have some 500 atoms per nm² (2 g/cm³ of carbon), which is a speckle of a quarter
+    of its mean, as fine as columns are.
     """
     side = round(2 * SIDE_NM / pixel_nm)
     peak = counts * pixel_nm**2 / (2 * np.pi * SIGMA_NM**2)
     expected = np.full((side, side), 0.1 * peak)
-    if film:
+    if level:
         atoms = rng.poisson(FILM_ATOMS_PER_NM2 * pixel_nm**2, (side, side)).astype(float)
         # Atoms sit in the middle of pixels of half a width: the blur hides it.
         speckle = gaussian_filter(atoms, SIGMA_NM / pixel_nm, mode="wrap")
-        expected += FILM_LEVEL * peak * speckle / speckle.mean()
+        expected += level * peak * speckle / speckle.mean()
     nothing = np.zeros((0, 2))
     return Picture(rng.poisson(expected).astype(np.float32), nothing, np.zeros(0), nothing, 0.0, peak, pixel_nm)
 
@@ -197,15 +201,29 @@ def filters(blur_px: float) -> dict[str, tuple[Filter, list[tuple[float, ...]]]]
 # --- comparison -------------------------------------------------------------------------------------------------------
 
 
-def quality(picture: Picture, image: np.ndarray, truth: np.ndarray, *, affine: bool) -> tuple[float, float]:
-    """PSNR (dB) and SSIM away from the border."""
+def _scaled(
+    picture: Picture, image: np.ndarray, truth: np.ndarray, *, affine: bool
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Image, fitted to the truth where asked, and truth away from the border, and the truth's peak."""
     cut = round(BORDER_NM / picture.pixel_nm)
     a, b = image[cut:-cut, cut:-cut].astype(float), truth[cut:-cut, cut:-cut]
     if affine:
         slope, level = np.polyfit(a.ravel(), b.ravel(), 1)
         a = slope * a + level
-    peak = float(b.max())
-    return float(peak_signal_noise_ratio(b, a, data_range=peak)), float(structural_similarity(b, a, data_range=peak))
+    return a, b, float(b.max())
+
+
+def psnr(picture: Picture, image: np.ndarray, truth: np.ndarray, *, affine: bool) -> float:
+    """Peak signal-to-noise ratio, dB."""
+    a, b, peak = _scaled(picture, image, truth, affine=affine)
+    return float(peak_signal_noise_ratio(b, a, data_range=peak))
+
+
+def quality(picture: Picture, image: np.ndarray, truth: np.ndarray, *, affine: bool) -> tuple[float, float]:
+    """PSNR (dB) and SSIM."""
+    a, b, peak = _scaled(picture, image, truth, affine=affine)
+    similarity = float(structural_similarity(b, a, data_range=peak))
+    return float(peak_signal_noise_ratio(b, a, data_range=peak)), similarity
 
 
 def widened(restored: np.ndarray, narrow_px: float, wide_px: float) -> np.ndarray:
@@ -215,29 +233,38 @@ def widened(restored: np.ndarray, narrow_px: float, wide_px: float) -> np.ndarra
 
 def compare(counts: float, model: Model, *, scenes: int, seed: int) -> list[dict[str, object]]:
     """Rows of one dose."""
-    pixel_nm = model.card.pixel_size_nm
-    narrow_nm = TargetConfig().restored_sigma_nm
+    pixel_nm, narrow_nm = model.card.pixel_size_nm, TargetConfig().restored_sigma_nm
     tuning = [draw(counts, pixel_nm, np.random.default_rng([seed, 1, int(counts), k])) for k in range(2)]
     judged = [draw(counts, pixel_nm, np.random.default_rng([seed, 2, int(counts), k])) for k in range(scenes)]
-    blur_px = float(np.sqrt(SIGMA_NM**2 - narrow_nm**2)) / pixel_nm
+    widths = dict(zip(TRUTHS, (SIGMA_NM, narrow_nm), strict=True))
+    clean = {
+        name: ([p.clean(width) for p in tuning], [p.clean(width) for p in judged]) for name, width in widths.items()
+    }
     restored = [infer(micrograph_of(p), model).restored for p in judged]
+    wide = [widened(r, narrow_nm / pixel_nm, SIGMA_NM / pixel_nm) for r in restored]
     rows: list[dict[str, object]] = []
-    for truth_name, width_nm in zip(TRUTHS, (SIGMA_NM, narrow_nm), strict=True):
-        affine = truth_name == "super-resolved"
-
-        def judge(
-            picture: Picture, image: np.ndarray, width: float = width_nm, fit: bool = affine
-        ) -> tuple[float, float]:
-            return quality(picture, image, picture.clean(width), affine=fit)
-
-        mine = restored if affine else [widened(r, narrow_nm / pixel_nm, SIGMA_NM / pixel_nm) for r in restored]
-        numbers = np.mean([judge(p, r) for p, r in zip(judged, mine, strict=True)], axis=0)
-        rows.append(_row(counts, truth_name, "atomseg", "", numbers))
-        for name, (apply, grid) in filters(blur_px).items():
-            best = max(grid, key=lambda p: np.mean([judge(t, apply(t.noisy, p) - t.background)[0] for t in tuning]))
-            numbers = np.mean([judge(t, apply(t.noisy, best) - t.background) for t in judged], axis=0)
-            rows.append(_row(counts, truth_name, name, str(best), numbers))
+    for truth, images in zip(TRUTHS, (wide, restored), strict=True):
+        numbers = [quality(p, i, t, affine=truth != TRUTHS[0]) for p, i, t in _three(judged, images, clean[truth][1])]
+        rows.append(_row(counts, truth, "atomseg", "", np.mean(numbers, axis=0)))
+    for name, (apply, grid) in filters(float(np.sqrt(SIGMA_NM**2 - narrow_nm**2)) / pixel_nm).items():
+        tried = [[apply(t.noisy, p) - t.background for t in tuning] for p in grid]
+        for truth in TRUTHS:
+            affine = truth != TRUTHS[0]
+            scores = [
+                np.mean([psnr(p, i, t, affine=affine) for p, i, t in _three(tuning, images, clean[truth][0])])
+                for images in tried
+            ]
+            best = grid[int(np.argmax(scores))]
+            images = [apply(t.noisy, best) - t.background for t in judged]
+            numbers = [quality(p, i, t, affine=affine) for p, i, t in _three(judged, images, clean[truth][1])]
+            rows.append(_row(counts, truth, name, str(best), np.mean(numbers, axis=0)))
     return rows
+
+
+def _three(
+    pictures: list[Picture], images: list[np.ndarray], truths: list[np.ndarray]
+) -> Iterator[tuple[Picture, np.ndarray, np.ndarray]]:
+    return zip(pictures, images, truths, strict=True)
 
 
 def _row(counts: float, truth: str, method: str, setting: str, numbers: np.ndarray) -> dict[str, object]:
@@ -258,14 +285,14 @@ def look_for_inventions(counts: float, model: Model, *, scenes: int, seed: int) 
     """Energy, peaks and columns where the truth is empty, for vacuum, film and vacancies."""
     pixel_nm, narrow_nm = model.card.pixel_size_nm, TargetConfig().restored_sigma_nm
     rows: list[dict[str, object]] = []
-    for what in ("vacuum", "amorphous", "vacancies"):
+    for what in (*EMPTY, "vacancies"):
         energy, peaks, reported, amount, brightest = 0.0, 0, 0, 0.0, 0.0
         for k in range(scenes):
             rng = np.random.default_rng([seed, 3, int(counts), k, len(what)])
             if what == "vacancies":
                 picture = draw(counts, pixel_nm, rng, vacancies=0.04)
             else:
-                picture = empty(counts, pixel_nm, rng, film=what == "amorphous")
+                picture = empty(counts, pixel_nm, rng, level=EMPTY[what])
             micrograph = micrograph_of(picture)
             prediction = infer(micrograph, model)
             found = localize(micrograph, prediction, LocalizeConfig()).yx_px

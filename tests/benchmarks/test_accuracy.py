@@ -86,7 +86,7 @@ def test_bound_of_a_close_pair_is_what_maximum_likelihood_reaches():
 
     errors = []
     scale = np.array([0.01, 0.01, 40.0] * 2)
-    for _ in range(120):
+    for _ in range(60):
         image = rng.poisson(expected(true))
 
         def cost(q, image=image):
@@ -97,8 +97,8 @@ def test_bound_of_a_close_pair_is_what_maximum_likelihood_reaches():
         errors.append((best.x * scale)[:2])
     shared = 400.0 * np.exp(-0.5 * 0.12**2 / SIGMA**2)
     told = bound(400.0, 200.0 + shared, yx=((0.0, 0.0), (0.0, 0.12)))
-    # 120 draws know a standard deviation to 1 / sqrt(240) = 6.5 %; the plane of background costs a few per cent more.
-    np.testing.assert_allclose(np.std(errors, axis=0), told, rtol=0.2)
+    # 60 draws know a standard deviation to 1 / sqrt(120) = 9 %; the plane of background costs a few per cent more.
+    np.testing.assert_allclose(np.std(errors, axis=0), told, rtol=0.25)
 
 
 def test_white_jitter_is_averaged_by_the_lines_of_a_column():
@@ -137,11 +137,11 @@ def test_columns_on_the_rim_are_not_called_false():
     from scoring import Image, compare
 
     true = lattice(4)
-    found = np.concatenate([true, [[0.03, 0.7], [0.7, 1.91], [0.2, 0.2]]])
+    found = np.concatenate([true, [[0.03, 0.7], [0.7, 1.92], [0.2, 0.2]]])
     every = np.ones(len(true), bool)
-    # 2 nm of 20 pm pixels end at 1.98 nm.
+    # 2 nm of 20 pm pixels end at 1.98 nm; what lies within 50 pm of that is let be.
     assert compare(Image(found, true, every, PIXEL, size_nm=(2.0, 2.0))).false == 2
-    assert compare(Image(found[:-1], true, every, PIXEL, size_nm=(2.0, 1.99))).false == 0
+    assert compare(Image(found[:-1], true, every, PIXEL, size_nm=(2.0, 1.98))).false == 0
     assert compare(Image(found, true, every, PIXEL)).false == 3
 
 
@@ -185,14 +185,14 @@ def sample(yx_nm, amplitude, side=400, pixel=0.02):
     return Sample("test", micrograph, yx_nm / pixel, amplitude)
 
 
-def test_lattice_vectors_are_translations_of_the_crystal_not_of_its_pattern():
+@pytest.mark.parametrize("second", [(0.136, 0.0), (0.192, 0.192)])
+def test_lattice_vectors_are_translations_of_the_crystal_not_of_its_pattern(second):
     from real_precision import index_pairs, lattice_vectors, spreads
 
     rng = np.random.default_rng(3)
-    sites = lattice(20, 0.384)
-    sites = sites[np.all(sites < 7.5, axis=1)]
-    # Dumbbells of 0.136 nm, and a centred cell with a dim second column: neither vector is a translation.
-    other = sites + np.array([0.136, 0.0])
+    sites = lattice(18, 0.384)
+    # Dumbbells of 0.136 nm, or a centred cell with a dim second column: neither vector is a translation.
+    other = sites + np.array(second)
     exact = np.concatenate([sites, other])
     noisy = exact + rng.normal(0.0, 0.004, exact.shape)
     amplitude = np.concatenate([np.full(len(sites), 1.0), np.full(len(other), 0.5)])

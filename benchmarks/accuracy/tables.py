@@ -1,0 +1,136 @@
+"""Tables of `docs/validation.md` from the results that are in benchmarks/results, as Markdown.
+
+python benchmarks/accuracy/tables.py [tiers] [peers] [real_precision] [restoration]
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from record import RESULTS
+
+
+def markdown(table: pd.DataFrame, digits: dict[str, int]) -> str:
+    """A table with this many digits a column; what has no number stays empty."""
+
+    def cell(name: str, value: object) -> str:
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            return ""
+        return f"{value:.{digits[name]}f}" if name in digits else str(value)
+
+    lines = [list(table.columns), ["---"] * len(table.columns)]
+    lines += [[cell(n, v) for n, v in zip(table.columns, row, strict=True)] for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def tiers(stored: dict) -> str:
+    """By dose and column width: all pixel sizes together, worst and median of the regions."""
+    table = pd.DataFrame(stored["rows"])
+    whole, each = table[table["region"] == "all"], table[table["region"].isin(("bulk", "front", "vacuum"))]
+    keys = ["counts", "sigma_pm"]
+    outer, inner = whole.groupby(keys), each.groupby(keys)
+    rows = pd.DataFrame(
+        {
+            "F1 at 50 pm": outer["f1_50pm"].mean(),
+            "least, by region": inner["f1_50pm"].min(),
+            "RMSE, pm": outer["rmse_pm"].mean(),
+            "RMSE / bound": outer["rmse_over_bound"].median(),
+            "largest": inner["rmse_over_bound"].max(),
+            "largest bias, pm": outer[["bias_y_pm", "bias_x_pm"]].agg(lambda v: v.abs().max()).max(axis=1),
+            "in 90 % ellipse": outer["coverage90"].median(),
+            "lattice slope": outer["slope_lattice"].median(),
+        }
+    ).reset_index()
+    rows["counts"], rows["sigma_pm"] = rows["counts"].map("{:g}".format), rows["sigma_pm"].map("{:g}".format)
+    rows = rows.rename(columns={"counts": "counts a column", "sigma_pm": "width, pm"})
+    empty = table[table["empty_nm2"].notna()]
+    rate = 100.0 * empty["false_in_empty"].sum() / empty["empty_nm2"].sum()
+    digits = dict.fromkeys(("F1 at 50 pm", "least, by region", "in 90 % ellipse"), 3)
+    digits |= dict.fromkeys(("RMSE, pm", "RMSE / bound", "largest", "largest bias, pm", "lattice slope"), 2)
+    note = f"False columns per 100 nm² of vacuum or amorphous: {rate:.2f} ({empty['empty_nm2'].sum():.0f} nm²)."
+    return f"{markdown(rows, digits)}\n\n{note}"
+
+
+def peers(stored: dict) -> str:
+    """By program and kind of image."""
+    table = pd.DataFrame(stored["summary"])
+    names = {
+        "method": "program",
+        "kind": "images",
+        "f1_50pm": "F1 at 50 pm",
+        "f1_least": "least",
+        "rmse_same_pm": "RMSE, pm",
+        "ours_rmse_same_pm": "atomseg on the same columns, pm",
+        "bias_most_pm": "largest bias, pm",
+        "seconds_per_1000": "s per 1000 columns",
+        "peak_mb": "peak memory, MB",
+    }
+    digits = dict.fromkeys(("F1 at 50 pm", "least", "s per 1000 columns"), 3)
+    digits |= dict.fromkeys(("RMSE, pm", "atomseg on the same columns, pm", "largest bias, pm"), 2)
+    return markdown(table[list(names)].rename(columns=names), digits | {"peak memory, MB": 0})
+
+
+def real_precision(stored: dict) -> str:
+    """By micrograph and program."""
+    names = {
+        "micrograph": "micrograph",
+        "method": "program",
+        "columns": "columns",
+        "spread_pm": "spread, pm",
+        "local_pm": "local error, pm",
+        "split_pm": "odd / even rows, pm",
+        "shift_slope": "shift slope",
+        "wave_slope": "wave slope",
+    }
+    digits = dict.fromkeys(("spread, pm", "local error, pm", "odd / even rows, pm"), 2)
+    table = pd.DataFrame(stored["rows"])[list(names)].rename(columns=names)
+    return markdown(table, digits | {"shift slope": 3, "wave slope": 3})
+
+
+def restoration(stored: dict) -> str:
+    """PSNR and SSIM by dose, and what is invented."""
+    table, parts = pd.DataFrame(stored["quality"]), []
+    order = ["atomseg", "Gaussian", "Wiener", "non-local means", "total variation", "none"]
+    for truth, rows in table.groupby("truth", sort=False):
+        both = rows.assign(shown=[f"{p:.1f} / {s:.2f}" for p, s in zip(rows["psnr_db"], rows["ssim"], strict=True)])
+        wide = both.pivot_table(index="counts", columns="method", values="shown", aggfunc="first")[order].reset_index()
+        wide["counts"] = wide["counts"].map("{:g}".format)
+        parts.append(f"{truth}, PSNR in dB / SSIM:\n\n{markdown(wide, {})}")
+    empty = pd.DataFrame(stored["empty"]).drop(columns=["amount"])
+    empty["counts"] = empty["counts"].map("{:g}".format)
+    digits = dict.fromkeys(("energy_in_columns", "brightest_peak"), 3)
+    parts.append(markdown(empty, digits | {"peaks_above_tenth": 2, "columns_reported": 2}))
+    return "\n\n".join(parts)
+
+
+TABLES: dict[str, Callable[[dict], str]] = {
+    "tiers": tiers,
+    "peers": peers,
+    "real_precision": real_precision,
+    "restoration": restoration,
+}
+
+
+def main() -> int:
+    for name in sys.argv[1:] or list(TABLES):
+        path = RESULTS / f"{name}.json"
+        if name not in TABLES or not path.is_file():
+            print(f"{name}: no {path.name} in benchmarks/results; run benchmarks/accuracy/{name}.py first")
+            continue
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        told = stored["run"]
+        print(f"## {name}\n\n{TABLES[name](stored)}\n")
+        print(
+            f"Model {stored['model']}, commit {told['commit']}, {told['date'][:10]}, {told['machine']['processor']}.\n"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
