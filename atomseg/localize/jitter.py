@@ -13,7 +13,8 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.model import AMPLITUDE, LEVEL, N_PARAMETERS, Fit, background, derivatives, gaussian
 from atomseg.localize.solve import Normal, Problem
-from atomseg.localize.windows import LINEAR, QUADRATIC, Grid, anchors, disc, shift_matrix
+from atomseg.localize.windows import LINEAR, Grid, anchors, disc, shift_matrix
+from atomseg.localize.workers import in_order
 
 # Jitter as a first-order autoregressive process: standard deviations (nm) and correlations of successive rows to choose
 # from. Micrographs have 0 to 40 pm; without a line synchronization rows are correlated up to 0.9.
@@ -65,7 +66,7 @@ class _Rows:
     coupling: np.ndarray
 
 
-def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal, usable: torch.Tensor) -> Jitter:
+def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, usable: torch.Tensor) -> Jitter:
     """Displacement of the scan rows and what it means for the columns.
 
     The image near a column is its model, plus derivatives times changes of its parameters, plus the model's slope times
@@ -78,8 +79,8 @@ def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal,
         Image, windows, weights.
     fit : Fit
         The end of the joint fit.
-    total : torch.Tensor
-        Flat sum of its Gaussians.
+    left : torch.Tensor
+        Flat image minus all Gaussians.
     normal : Normal
         Its normal equations, prior included.
     usable : torch.Tensor
@@ -97,7 +98,7 @@ def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal,
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
-    for axis, rows in enumerate(_all_rows(problem, fit.take(chosen), total, problem.radius_nm[chosen])):
+    for axis, rows in enumerate(_all_rows(problem, fit.take(chosen), left, problem.radius_nm[chosen])):
         # How each column's position along the axis answers to a displacement of each row, per unit.
         solved = inverse @ rows.coupling
         answer = -solved[:, axis]
@@ -118,7 +119,7 @@ def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal,
     return Jitter(move, variance, (spreads[0], spreads[1]))
 
 
-def _all_rows(problem: Problem, fit: Fit, total: torch.Tensor, radius_nm: torch.Tensor) -> tuple[_Rows, _Rows]:
+def _all_rows(problem: Problem, fit: Fit, left: torch.Tensor, radius_nm: torch.Tensor) -> tuple[_Rows, _Rows]:
     """Sums over each row of each column's window, for displacements along y and x; rows of the padded canvas."""
     canvas = problem.canvas
     grid = disc(canvas, float(radius_nm.max()), fit.unit_nm)
@@ -126,13 +127,16 @@ def _all_rows(problem: Problem, fit: Fit, total: torch.Tensor, radius_nm: torch.
     # Flat offsets are row * width + column with columns on both sides of zero.
     height = torch.div(grid.flat + width // 2, width, rounding_mode="floor")
     reach = int(height.max())
-    indicator = torch.nn.functional.one_hot(height + reach, 2 * reach + 1).float()
+    indicator = torch.nn.functional.one_hot((height + reach).long(), 2 * reach + 1).float()
     parts: tuple[list[list[np.ndarray]], list[list[np.ndarray]]] = ([], [])
-    for start in range(0, len(fit), grid.chunk):
-        rows = slice(start, start + grid.chunk)
-        both = _row_sums(problem, fit.take(rows), total, radius_nm=radius_nm[rows], grid=grid, indicator=indicator)
-        for part, sums in zip(parts, both, strict=True):
-            part.append([t.double().cpu().numpy() for t in sums])
+
+    def sums(rows: slice) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        return _row_sums(problem, fit.take(rows), left, radius_nm=radius_nm[rows], grid=grid, indicator=indicator)
+
+    chunks = [slice(start, start + grid.chunk) for start in range(0, len(fit), grid.chunk)]
+    for both in in_order(sums, chunks, problem.workers):
+        for part, axis in zip(parts, both, strict=True):
+            part.append([t.double().cpu().numpy() for t in axis])
     first = torch.round(fit.yx_nm[:, 0] / canvas.step_nm[0]).long().cpu().numpy() - reach
     y, x = (_Rows(first, *(np.concatenate(c) for c in zip(*part, strict=True))) for part in parts)
     return y, x
@@ -141,7 +145,7 @@ def _all_rows(problem: Problem, fit: Fit, total: torch.Tensor, radius_nm: torch.
 def _row_sums(
     problem: Problem,
     fit: Fit,
-    total: torch.Tensor,
+    left: torch.Tensor,
     *,
     radius_nm: torch.Tensor,
     grid: Grid,
@@ -150,10 +154,11 @@ def _row_sums(
     """Information, score and coupling of a chunk of columns, along y and along x."""
     base, shift = anchors(problem.canvas, fit.yx_nm, fit.unit_nm)
     about = shift_matrix(shift)
-    index = base + grid.flat
-    weight = problem.weight[index] * (grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2)
-    residual = problem.canvas.image.reshape(-1)[index] - total[index] - background(fit, about, grid)
-    powers = grid.monomials[:, :QUADRATIC].T
+    index, shape = (base + grid.flat).reshape(-1), (len(fit), len(grid))
+    weight = problem.weight.index_select(0, index).view(shape)
+    weight *= grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2
+    residual = left.index_select(0, index).view(shape) - background(fit, about, grid)
+    powers = grid.powers(2).T
     jacobian = torch.empty(len(fit), N_PARAMETERS, len(grid), device=weight.device)
     jacobian[:, :LEVEL] = (derivatives(fit, about) @ powers) * gaussian(fit, about, grid)[:, None]
     jacobian[:, LEVEL:] = about[:, :LINEAR, :LINEAR] @ powers[:LINEAR]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from atomseg.localize.windows import LINEAR, QUADRATIC, Canvas, Grid, anchors, disc, shift_matrix
+from atomseg.localize.workers import in_order
 
 # Order of the parameters. Lengths are in units of the typical standard deviation, `Fit.unit_nm`:
 # position, peak height, precision (inverse covariance), background at the centre and its slope.
@@ -12,8 +13,8 @@ Y, X, AMPLITUDE, P_YY, P_XX, P_YX, LEVEL, SLOPE_Y, SLOPE_X = range(9)
 N_PARAMETERS = 9
 # A Gaussian is drawn out to four standard deviations, where it is 3e-4 of its peak.
 RENDER_SIGMAS = 4.0
-# Most columns are narrower than this many typical standard deviations; the few others get their own, larger window.
-WIDE = 1.15
+# Most columns are narrower than this many typical standard deviations; the few others are drawn further out.
+WIDE, WIDEST = 1.15, 2.0
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ def gaussian(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
     """
     form = torch.zeros(len(fit), 1, QUADRATIC, device=about.device)
     form[:, 0, 3], form[:, 0, 4], form[:, 0, 5] = -0.5 * fit.get(P_YY), -fit.get(P_YX), -0.5 * fit.get(P_XX)
-    return torch.exp((form @ about)[:, 0] @ grid.monomials[:, :QUADRATIC].T)
+    return torch.exp((form @ about)[:, 0] @ grid.powers(2).T)
 
 
 def background(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
     """(n, k) local background of each column on the grid."""
     form = (fit.shape[:, None, LEVEL - AMPLITUDE :] @ about[:, :LINEAR, :LINEAR])[:, 0]
-    return form @ grid.monomials[:, :LINEAR].T
+    return form @ grid.powers(1).T
 
 
 def derivatives(fit: Fit, about: torch.Tensor) -> torch.Tensor:
@@ -88,18 +89,43 @@ def longest_axis(fit: Fit) -> torch.Tensor:
     return smallest.clamp_min(0.1).rsqrt()
 
 
-def render(canvas: Canvas, fit: Fit) -> torch.Tensor:
-    """Flat float32 sum of the columns' Gaussians on the whole canvas."""
-    total = torch.zeros(canvas.image.numel(), device=canvas.image.device)
+def draw(image: torch.Tensor, canvas: Canvas, fit: Fit, sign: float, workers: int) -> None:
+    """Add the columns' Gaussians times `sign` to a flat image of the canvas, in place.
+
+    How far a column is drawn depends on its own width only, so that what was drawn can be taken away again.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (H * W,) float32, changed.
+    canvas : Canvas
+        Whose grid it is.
+    fit : Fit
+        Columns.
+    sign : float
+        Factor of their light.
+    workers : int
+        Threads.
+    """
     axis = longest_axis(fit)
-    for wanted in (axis <= WIDE, axis > WIDE):
-        columns = fit.take(wanted.nonzero()[:, 0])
-        if not len(columns):
+    for wanted, sigmas in ((axis <= WIDE, WIDE), (axis > WIDE, WIDEST)):
+        rows = wanted.nonzero()[:, 0]
+        if not len(rows):
             continue
-        grid = disc(canvas, RENDER_SIGMAS * float(axis[wanted].max()) * fit.unit_nm, fit.unit_nm)
-        for start in range(0, len(columns), grid.chunk):
-            some = columns.take(slice(start, start + grid.chunk))
-            base, shift = anchors(canvas, some.yx_nm, fit.unit_nm)
-            value = some.shape[:, :1] * gaussian(some, shift_matrix(shift), grid)
-            total.index_add_(0, (base + grid.flat).reshape(-1), value.reshape(-1))
-    return total
+        grid = disc(canvas, RENDER_SIGMAS * sigmas * fit.unit_nm, fit.unit_nm)
+
+        def light(some: torch.Tensor, grid: Grid = grid) -> tuple[torch.Tensor, torch.Tensor]:
+            columns = fit.take(some)
+            base, shift = anchors(canvas, columns.yx_nm, fit.unit_nm)
+            value = (sign * columns.shape[:, :1]) * gaussian(columns, shift_matrix(shift), grid)
+            return (base + grid.flat).reshape(-1), value.reshape(-1)
+
+        for index, value in in_order(light, rows.split(grid.chunk), workers):
+            image.index_add_(0, index, value)
+
+
+def residual(canvas: Canvas, fit: Fit, workers: int) -> torch.Tensor:
+    """Flat float32 image of the canvas minus all columns' Gaussians."""
+    left = canvas.image.reshape(-1).clone()
+    draw(left, canvas, fit, -1.0, workers)
+    return left

@@ -15,18 +15,19 @@ from atomseg.localize.model import (
     P_YY,
     SLOPE_X,
     SLOPE_Y,
+    WIDEST,
     Fit,
     X,
     Y,
     background,
     derivatives,
+    draw,
     gaussian,
-    render,
+    residual,
 )
+from atomseg.localize.noise import Noise
 from atomseg.localize.windows import (
-    CUBIC,
     LINEAR,
-    QUADRATIC,
     Canvas,
     Grid,
     anchors,
@@ -34,9 +35,10 @@ from atomseg.localize.windows import (
     moment_matrix,
     shift_matrix,
 )
+from atomseg.localize.workers import in_order
 
-# Standard deviations of a column relative to the typical one; beyond, it is not a column or not one.
-NARROWEST, WIDEST = 0.5, 2.0
+# Least standard deviation of a column relative to the typical one; below it and beyond `WIDEST`, it is not one column.
+NARROWEST = 0.5
 # Levenberg's share of the diagonal: enough to tame a dim column, too little to slow a bright one.
 DAMPING = 0.01
 # Longest step of a position, in typical standard deviations, and of a precision.
@@ -77,10 +79,12 @@ class Problem:
     seeds_nm: torch.Tensor
     radius_nm: torch.Tensor
     weight: torch.Tensor
+    noise: Noise
     prior: Prior
     max_shift_nm: float
     tolerance_nm: float
     max_iterations: int
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Solved:
     ----------
     fit : Fit
         Columns.
+    left : torch.Tensor
+        Flat image minus all Gaussians.
     failed : torch.Tensor
         (N,) bool, left its neighbourhood or turned dark: back at its seed with the typical shape.
     unrest_nm : torch.Tensor
@@ -112,13 +118,14 @@ class Solved:
     """
 
     fit: Fit
+    left: torch.Tensor
     failed: torch.Tensor
     unrest_nm: torch.Tensor
     bounded: torch.Tensor
     iterations: int
 
 
-def normal_equations(problem: Problem, fit: Fit, total: torch.Tensor, rows: torch.Tensor) -> Normal:
+def normal_equations(problem: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor) -> Normal:
     """Curvature and gradient of the weighted squares of `rows`, without the prior.
 
     Parameters
@@ -127,47 +134,48 @@ def normal_equations(problem: Problem, fit: Fit, total: torch.Tensor, rows: torc
         Image and settings.
     fit : Fit
         All columns.
-    total : torch.Tensor
-        Flat sum of all Gaussians, from `render`.
+    left : torch.Tensor
+        Flat image minus all Gaussians.
     rows : torch.Tensor
         (n,) int64 columns.
     """
-    difference = problem.canvas.image.reshape(-1) - total
     grid = disc(problem.canvas, float(problem.radius_nm[rows].max()), fit.unit_nm)
-    parts = [
-        _sums(problem, fit.take(some), difference, problem.radius_nm[some], grid) for some in rows.split(grid.chunk)
-    ]
+
+    def sums(some: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        return _sums(problem, fit.take(some), left, problem.radius_nm[some], grid)
+
+    parts = in_order(sums, rows.split(grid.chunk), problem.workers)
     return Normal(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def _sums(
-    problem: Problem, fit: Fit, difference: torch.Tensor, radius_nm: torch.Tensor, grid: Grid
+    problem: Problem, fit: Fit, left: torch.Tensor, radius_nm: torch.Tensor, grid: Grid
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Curvature, gradient, chi² and pixels of a chunk of columns: sums over pixels as products with monomials."""
     base, shift = anchors(problem.canvas, fit.yx_nm, fit.unit_nm)
     about = shift_matrix(shift)
-    index = base + grid.flat
-    weight = problem.weight[index] * (grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2)
+    shape = (len(fit), len(grid))
+    index = (base + grid.flat).reshape(-1)
+    weight = problem.weight.index_select(0, index).view(shape)
+    weight *= grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2
     g = gaussian(fit, about, grid)
-    weighted = weight * (difference[index] - background(fit, about, grid))
-    light = weight * g
+    difference = left.index_select(0, index).view(shape) - background(fit, about, grid)
+    weighted, light = weight * difference, weight * g
     by_gaussian, by_level = derivatives(fit, about), about[:, :LINEAR, :LINEAR]
     curvature = torch.empty(len(fit), N_PARAMETERS, N_PARAMETERS, device=g.device)
     gauss, level = slice(0, LEVEL), slice(LEVEL, N_PARAMETERS)
-    powers = grid.monomials
-    curvature[:, gauss, gauss] = between(by_gaussian, (light * g) @ powers, by_gaussian)
-    curvature[:, gauss, level] = between(by_gaussian, light @ powers[:, :CUBIC], by_level)
+    curvature[:, gauss, gauss] = between(by_gaussian, (light * g) @ grid.powers(4), by_gaussian)
+    curvature[:, gauss, level] = between(by_gaussian, light @ grid.powers(3), by_level)
     curvature[:, level, gauss] = curvature[:, gauss, level].transpose(1, 2)
-    curvature[:, level, level] = between(by_level, weight @ powers[:, :QUADRATIC], by_level)
+    curvature[:, level, level] = between(by_level, weight @ grid.powers(2), by_level)
     gradient = torch.cat(
         [
-            (by_gaussian @ ((weighted * g) @ powers[:, :QUADRATIC])[:, :, None])[:, :, 0],
-            (by_level @ (weighted @ powers[:, :LINEAR])[:, :, None])[:, :, 0],
+            (by_gaussian @ ((weighted * g) @ grid.powers(2))[:, :, None])[:, :, 0],
+            (by_level @ (weighted @ grid.powers(1))[:, :, None])[:, :, 0],
         ],
         dim=1,
     )
-    chi2 = (weighted * weighted / weight.clamp_min(1e-20)).sum(1)
-    return curvature, gradient, chi2, (weight > 0).sum(1)
+    return curvature, gradient, weighted.mul_(difference).sum(1), weight.count_nonzero(1)
 
 
 def between(left: torch.Tensor, sums: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -250,6 +258,16 @@ def relaxation(n: int, pairs: torch.Tensor, distance_nm: torch.Tensor, unit_nm: 
     return (1.0 / (1.0 + 0.5 * total))[:, None].to(torch.float32)
 
 
+@dataclass(frozen=True)
+class _Motion:
+    """What columns remember: the share of a step that each takes, its bound, the last step, what is no step (nm)."""
+
+    share: torch.Tensor
+    longest: torch.Tensor
+    last: torch.Tensor
+    tolerance_nm: torch.Tensor
+
+
 def solve(problem: Problem, fit: Fit) -> Solved:
     """Joint fit of all columns.
 
@@ -263,49 +281,99 @@ def solve(problem: Problem, fit: Fit) -> Solved:
     fit : Fit
         Start.
     """
-    n, device = len(fit), fit.yx_nm.device
-    reach_nm = float(problem.radius_nm.max()) + 3.0 * fit.unit_nm
-    pairs, distance_nm = neighbour_pairs(fit.yx_nm, reach_nm)
-    longest = relaxation(n, pairs, distance_nm, fit.unit_nm)
-    share, last = longest.clone(), torch.zeros(n, AMPLITUDE, device=device)
-    failed = torch.zeros(n, dtype=torch.bool, device=device)
-    bounded, restless = failed.clone(), ~failed
-    tolerance = torch.full((n,), problem.tolerance_nm, device=device)
-    total = render(problem.canvas, fit)
-    rounds = 0
-    for rounds in range(1, problem.max_iterations + 1):
+    failed = torch.zeros(len(fit), dtype=torch.bool, device=fit.yx_nm.device)
+    left = residual(problem.canvas, fit, problem.workers)
+    # The first rounds see slopes freely, so that a steep one is found before it is pulled.
+    free_slope = replace(problem, prior=replace(problem.prior, slope_sd=FREE_SLOPE * problem.prior.slope_sd))
+    everything = torch.arange(len(fit), device=fit.yx_nm.device)
+    rounds = min(LINEAR_ROUNDS, problem.max_iterations)
+    share = relaxation(len(fit), *neighbour_pairs(fit.yx_nm, _reach_nm(problem, fit)), fit.unit_nm)
+    for _ in range(rounds):
+        before = fit
+        step, _ = _steps(free_slope, fit, left, everything, _free(failed, linear=True))
+        fit = fit.moved(everything, step * share)
+        _redraw(problem, left, before, fit, everything)
+    start = Solved(fit, left, failed, torch.zeros(len(fit), device=failed.device), failed, rounds)
+    return resume(problem, start, ~failed)
+
+
+def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
+    """The joint fit from where another one ended; `start.left` is used up.
+
+    Parameters
+    ----------
+    problem : Problem
+        Image, seeds, windows, noise and prior.
+    start : Solved
+        Where to begin; columns that failed there stay at their seeds.
+    restless : torch.Tensor
+        (N,) bool, columns to ask for a step in the first round.
+    """
+    fit, left, failed = start.fit, start.left, start.failed
+    pairs, distance_nm = neighbour_pairs(fit.yx_nm, _reach_nm(problem, fit))
+    motion = _at_rest(problem, relaxation(len(fit), pairs, distance_nm, fit.unit_nm))
+    before, bounded, rounds = fit, start.bounded, start.iterations
+    while rounds < problem.max_iterations and restless.any():
+        rounds += 1
         rows = restless.nonzero()[:, 0]
-        linear = rounds <= LINEAR_ROUNDS
-        free = _free(failed[rows], linear=linear)
-        # The first rounds see slopes freely, so that a steep one is found before it is pulled.
-        prior = replace(problem.prior, slope_sd=FREE_SLOPE * problem.prior.slope_sd) if linear else problem.prior
-        normal = add_prior(normal_equations(problem, fit, total, rows), fit.take(rows), prior)
-        step = newton_step(normal, free) * share[rows]
-        own = torch.diagonal(normal.curvature, dim1=1, dim2=2)[:, [Y, X]].amin(1).clamp_min(1e-6).rsqrt()
-        tolerance[rows] = (NEGLIGIBLE * own * fit.unit_nm).clamp_min(problem.tolerance_nm)
-        # A column that turns back overshot: half the step next time.
-        turned = (step[:, :AMPLITUDE] * last[rows]).sum(1) < 0
-        share[rows] = torch.where(turned[:, None], 0.5 * share[rows], (1.2 * share[rows]).minimum(longest[rows]))
-        last[rows] = step[:, :AMPLITUDE]
+        step, own = _steps(problem, fit, left, rows, _free(failed[rows], linear=False))
+        step = _shared(problem, motion, rows, step, own * fit.unit_nm)
         before = fit
         fit = fit.moved(rows, step)
-        shape, outside = bound_widths(fit.shape)
-        fit, bounded = replace(fit, shape=shape), outside
-        if not linear:
-            strayed = (fit.yx_nm - problem.seeds_nm).norm(dim=1) > problem.max_shift_nm
-            lost = (strayed | (fit.shape[:, 0] <= 0)) & ~failed
-            failed = failed | lost
-            fit = _back_to_seed(fit, lost, problem)
-        total = _redrawn(problem.canvas, total, before, fit, rows)
-        if not linear:
-            moving = _moving(before, fit, tolerance)
-            spread = moving[pairs[:, 1]].nonzero()[:, 0]
-            restless = moving.index_fill(0, pairs[spread, 0], value=True)
-        if not restless.any():
-            break
+        shape, bounded = bound_widths(fit.shape)
+        fit = replace(fit, shape=shape)
+        strayed = (fit.yx_nm - problem.seeds_nm).norm(dim=1) > problem.max_shift_nm
+        lost = (strayed | (fit.shape[:, 0] <= 0)) & ~failed
+        failed = failed | lost
+        fit = _back_to_seed(fit, lost, problem)
+        _redraw(problem, left, before, fit, rows)
+        moving = _moving(before, fit, motion.tolerance_nm)
+        spread = moving[pairs[:, 1]].nonzero()[:, 0]
+        restless = moving.index_fill(0, pairs[spread, 0], value=True)
     last_nm = (fit.yx_nm - before.yx_nm).norm(dim=1)
-    unrest_nm = torch.where(_moving(before, fit, tolerance), last_nm, torch.zeros_like(last_nm))
-    return Solved(fit, failed, unrest_nm, bounded, rounds)
+    unrest_nm = torch.where(_moving(before, fit, motion.tolerance_nm), last_nm, torch.zeros_like(last_nm))
+    return Solved(fit, left, failed, unrest_nm, bounded, rounds)
+
+
+def _reach_nm(problem: Problem, fit: Fit) -> float:
+    """Distance at which a column's light still reaches another one's window."""
+    return float(problem.radius_nm.max()) + 3.0 * fit.unit_nm
+
+
+def _at_rest(problem: Problem, longest: torch.Tensor) -> _Motion:
+    """Columns that have not taken a step yet; `longest` (N, 1) is the share of a step that each may take."""
+    n, device = len(longest), longest.device
+    tolerance = torch.full((n,), problem.tolerance_nm, device=device)
+    return _Motion(longest.clone(), longest, torch.zeros(n, AMPLITUDE, device=device), tolerance)
+
+
+def _steps(
+    problem: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor, free: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, 9) full steps of `rows`, and (n,) their own position errors, units."""
+    normal = add_prior(normal_equations(problem, fit, left, rows), fit.take(rows), problem.prior)
+    own = torch.diagonal(normal.curvature, dim1=1, dim2=2)[:, [Y, X]].amin(1).clamp_min(1e-6).rsqrt()
+    return newton_step(normal, free), own
+
+
+def _shared(
+    problem: Problem, motion: _Motion, rows: torch.Tensor, step: torch.Tensor, own_nm: torch.Tensor
+) -> torch.Tensor:
+    """(n, 9) steps of `rows` as they are taken; `motion` remembers them."""
+    motion.tolerance_nm[rows] = (NEGLIGIBLE * own_nm).clamp_min(problem.tolerance_nm)
+    share, longest = motion.share[rows], motion.longest[rows]
+    step = step * share
+    # A column that turns back overshot: half the step next time.
+    turned = (step[:, :AMPLITUDE] * motion.last[rows]).sum(1) < 0
+    motion.share[rows] = torch.where(turned[:, None], 0.5 * share, (1.2 * share).minimum(longest))
+    motion.last[rows] = step[:, :AMPLITUDE]
+    return step
+
+
+def _redraw(problem: Problem, left: torch.Tensor, before: Fit, after: Fit, rows: torch.Tensor) -> None:
+    """Put `rows` as they were back into what is left, and take them out as they are now."""
+    draw(left, problem.canvas, before.take(rows), 1.0, problem.workers)
+    draw(left, problem.canvas, after.take(rows), -1.0, problem.workers)
 
 
 def _free(failed: torch.Tensor, *, linear: bool) -> torch.Tensor:
@@ -334,10 +402,3 @@ def _moving(before: Fit, after: Fit, tolerance_nm: torch.Tensor) -> torch.Tensor
     typical = after.shape[:, 0].abs().median().clamp_min(1e-6)
     changed = (after.shape[:, 0] - before.shape[:, 0]).abs() > typical * 2.0 * tolerance_nm / after.unit_nm
     return walked | changed
-
-
-def _redrawn(canvas: Canvas, total: torch.Tensor, before: Fit, after: Fit, rows: torch.Tensor) -> torch.Tensor:
-    """All Gaussians after `rows` moved."""
-    if 2 * len(rows) > len(after):
-        return render(canvas, after)
-    return total - render(canvas, before.take(rows)) + render(canvas, after.take(rows))

@@ -1,33 +1,20 @@
 """Windows around columns: which pixels, and how sums over them become matrix products."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 # Pixels held at a time: 30 000 float32 stay in a processor's second-level cache, several times faster than memory.
 CHUNK_PIXELS = 30_000
+# The widest Gaussian that the fit allows is drawn this far, nm: four times twice the widest typical standard deviation.
+NARROWEST_NM, WIDEST_NM = 0.025, 0.14
+MARGIN_NM = 8.0 * WIDEST_NM
 # Exponents (y, x) of the monomials up to fourth degree, by degree: products of two derivatives of a Gaussian need them.
 MONOMIALS = tuple((degree - k, k) for degree in range(5) for k in range(degree + 1))
 # How many of them there are up to degree 1, 2, 3, 4.
 LINEAR, QUADRATIC, CUBIC, QUARTIC = 3, 6, 10, 15
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread inside, as before outside.
-
-    The operations of the fit are small: their threads would wait for each other longer than they work, and on a busy
-    machine several times longer.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+COUNTS = (1, LINEAR, QUADRATIC, CUBIC, QUARTIC)
 
 
 @dataclass(frozen=True)
@@ -39,7 +26,8 @@ class Canvas:
     image : torch.Tensor
         (H + 2 margin, W + 2 margin) float32, offset and scale taken out; 0 in the margin.
     valid : torch.Tensor
-        Same shape, float32, 1 where a pixel was measured, 0 where not and in the margin.
+        Same shape, float32, 1 where a pixel was measured, 0 where not and in the margin; where a pixel is the mean of
+        several, the share of them that was measured.
     step_nm : tuple of float
         (y, x) pixel size, nm.
     margin : int
@@ -64,16 +52,21 @@ class Grid:
     Parameters
     ----------
     flat : torch.Tensor
-        (k,) int64, offset of the flat index.
-    monomials : torch.Tensor
-        (k, 15) float32, monomials of the distance to the central pixel, in units.
+        (k,) int32, offset of the flat index.
+    monomials : tuple of torch.Tensor
+        (k, m) float32 each, monomials up to degree 0 to 4 of the distance to the central pixel, in units: an array of
+        its own for every degree, because products with a part of a larger one are slower.
     radius2 : torch.Tensor
         (k,) float32, squared distance to the central pixel, square units.
     """
 
     flat: torch.Tensor
-    monomials: torch.Tensor
+    monomials: tuple[torch.Tensor, ...]
     radius2: torch.Tensor
+
+    def powers(self, degree: int) -> torch.Tensor:
+        """(k, m) monomials up to a degree."""
+        return self.monomials[degree]
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -101,11 +94,11 @@ def disc(canvas: Canvas, radius_nm: float, unit_nm: float) -> Grid:
     u, v = y.double() * (canvas.step_nm[0] / unit_nm), x.double() * (canvas.step_nm[1] / unit_nm)
     near = u * u + v * v <= (radius_nm / unit_nm) ** 2
     y, x, u, v = (t[near] for t in (y, x, u, v))
-    monomials = torch.stack([u**p * v**q for p, q in MONOMIALS], dim=1)
     device = canvas.image.device
+    monomials = torch.stack([u**p * v**q for p, q in MONOMIALS], dim=1).float().to(device)
     return Grid(
-        flat=(y * canvas.image.shape[1] + x).to(device),
-        monomials=monomials.float().to(device),
+        flat=(y * canvas.image.shape[1] + x).to(device, torch.int32),
+        monomials=tuple(monomials[:, :count].contiguous() for count in COUNTS),
         radius2=(u * u + v * v).float().to(device),
     )
 
@@ -125,14 +118,14 @@ def anchors(canvas: Canvas, yx_nm: torch.Tensor, unit_nm: float) -> tuple[torch.
     Returns
     -------
     base : torch.Tensor
-        (n, 1) int64 flat index of the nearest pixel.
+        (n, 1) int32 flat index of the nearest pixel.
     shift : torch.Tensor
         (n, 2) float32 pixel minus column, units.
     """
     step = torch.tensor(canvas.step_nm, dtype=torch.float64, device=yx_nm.device)
     pixel = torch.round(yx_nm / step)
     shift = ((pixel * step - yx_nm) / unit_nm).float()
-    index = pixel.long() + canvas.margin
+    index = pixel.int() + canvas.margin
     return (index[:, 0] * canvas.image.shape[1] + index[:, 1])[:, None], shift
 
 
