@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, LEVEL, N_PARAMETERS, Fit, background, derivatives, gaussian
+from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place
 from atomseg.localize.solve import Normal, Problem
-from atomseg.localize.windows import LINEAR, Grid, anchors, disc, shift_matrix
+from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUADRATIC, QUARTIC, Grid, disc, moment_matrix
 from atomseg.localize.workers import in_order
 
 # Jitter as a first-order autoregressive process: standard deviations (nm) and correlations of successive rows to choose
@@ -54,16 +54,17 @@ class Jitter:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What each column says about the rows that it covers, for displacements along one axis; lengths in units.
+    """What each column says about the k rows that it covers, for displacements along one axis; lengths in units.
 
-    `first` (n,) row of the image at which a column's k rows begin, `information` (n, k) squares of the slopes, `score`
-    (n, k) slopes times residual, `coupling` (n, 9, k) slopes times the derivatives of the column's own parameters.
+    `first` (n,) row of the image at which a column's rows begin, `answer` (n, k) how its position answers to a
+    displacement of each, `system` (height, k) upper diagonals of the rows' normal matrix with the columns' parameters
+    eliminated, `score` (height,) its right-hand side.
     """
 
     first: np.ndarray
-    information: np.ndarray
+    answer: np.ndarray
+    system: np.ndarray
     score: np.ndarray
-    coupling: np.ndarray
 
 
 def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, usable: torch.Tensor) -> Jitter:
@@ -92,103 +93,128 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     if len(chosen) < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     index = chosen.cpu().numpy()
-    gradient = normal.gradient[chosen].double().cpu().numpy()
-    inverse = torch.linalg.inv(normal.curvature[chosen].double()).cpu().numpy()
     nearest = cKDTree(fit.yx_nm.cpu().numpy()).query(fit.yx_nm[chosen].cpu().numpy(), k=2)[0][:, 1]
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
-    for axis, rows in enumerate(_all_rows(problem, fit.take(chosen), left, problem.radius_nm[chosen])):
-        # How each column's position along the axis answers to a displacement of each row, per unit.
-        solved = inverse @ rows.coupling
-        answer = -solved[:, axis]
-        eliminated = rows.coupling.transpose(0, 2, 1) @ solved
-        # The fit ends within a tolerance; what is left of its gradient is not the rows' doing.
-        rest = (gradient[:, None] @ solved)[:, 0]
-        told = _Rows(rows.first, rows.information, rows.score - rest, rows.coupling)
-        system, score = _band(told, eliminated, problem.canvas.shape[0], witness)
-        system[:, 0] += RIDGE * system[:, 0].max()
-        prior = _prior(system, score, fit.unit_nm)
+    asked = torch.from_numpy(witness).to(chosen.device)
+    for axis, rows in enumerate(_all_rows(problem, fit, left, normal, chosen, asked)):
+        rows.system[:, 0] += RIDGE * rows.system[:, 0].max()
+        prior = _prior(rows.system, rows.score, fit.unit_nm)
         if prior is None:
             continue
-        shift, covariance = _solve_rows(system, score, prior, rows)
-        k = np.arange(rows.information.shape[1])
+        shift, covariance = _solve_rows(rows, prior)
+        k = np.arange(rows.answer.shape[1])
+        answer = rows.answer
         move[index, axis] = np.einsum("nk,nk->n", answer, shift[rows.first[:, None] + k]) * fit.unit_nm
         variance[index, axis] = (answer[:, None] @ covariance @ answer[:, :, None])[:, 0, 0] * fit.unit_nm**2
         spreads[axis] = prior[0] * fit.unit_nm
     return Jitter(move, variance, (spreads[0], spreads[1]))
 
 
-def _all_rows(problem: Problem, fit: Fit, left: torch.Tensor, radius_nm: torch.Tensor) -> tuple[_Rows, _Rows]:
-    """Sums over each row of each column's window, for displacements along y and x; rows of the padded canvas."""
-    canvas = problem.canvas
-    grid = disc(canvas, float(radius_nm.max()), fit.unit_nm)
-    width = canvas.image.shape[1]
-    # Flat offsets are row * width + column with columns on both sides of zero.
-    height = torch.div(grid.flat + width // 2, width, rounding_mode="floor")
-    reach = int(height.max())
-    indicator = torch.nn.functional.one_hot((height + reach).long(), 2 * reach + 1).float()
-    parts: tuple[list[list[np.ndarray]], list[list[np.ndarray]]] = ([], [])
+def _all_rows(
+    problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, chosen: torch.Tensor, asked: torch.Tensor
+) -> list[_Rows]:
+    """What the `chosen` columns, and of them only the `asked` (bool), say about displacements along y and along x."""
+    canvas, columns, radius_nm = problem.canvas, fit.take(chosen), problem.radius_nm[chosen]
+    grid = disc(canvas, float(radius_nm.max()), fit.unit_nm, corners=True)
+    placed, by_gaussian = place(canvas, columns), derivatives(columns, place(canvas, columns).about)
+    radius2 = (radius_nm[:, None] / fit.unit_nm).float() ** 2
+    inverse = torch.linalg.inv(normal.curvature[chosen].double())
+    gradient = normal.gradient[chosen].double()
+    reach = int(torch.div(grid.flat.max() + canvas.image.shape[1] // 2, canvas.image.shape[1], rounding_mode="floor"))
+    k, height, device = 2 * reach + 1, canvas.shape[0], left.device
+    first = torch.round(columns.yx_nm[:, 0] / canvas.step_nm[0]).long() - reach
+    double = {"dtype": torch.float64, "device": device}
+    answers = [torch.zeros(len(columns), k, **double) for _ in range(AMPLITUDE)]
+    scores = [torch.zeros(height + 2 * k, **double) for _ in range(AMPLITUDE)]
+    information = [torch.zeros(height + 2 * k, **double) for _ in range(AMPLITUDE)]
+    # Columns that begin at the same row say it about the same rows: their matrices are added up before they are sorted in.
+    taken = [torch.zeros(height + 2 * k, k * k, **double) for _ in range(AMPLITUDE)]
 
-    def sums(rows: slice) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        return _row_sums(problem, fit.take(rows), left, radius_nm=radius_nm[rows], grid=grid, indicator=indicator)
+    def sums(some: slice) -> tuple[slice, list[tuple[torch.Tensor, torch.Tensor]]]:
+        return some, _row_sums(problem.weight, left, placed.take(some), by_gaussian[some], radius2[some], grid, k)
 
-    chunks = [slice(start, start + grid.chunk) for start in range(0, len(fit), grid.chunk)]
-    for both in in_order(sums, chunks, problem.workers):
-        for part, axis in zip(parts, both, strict=True):
-            part.append([t.double().cpu().numpy() for t in axis])
-    first = torch.round(fit.yx_nm[:, 0] / canvas.step_nm[0]).long().cpu().numpy() - reach
-    y, x = (_Rows(first, *(np.concatenate(c) for c in zip(*part, strict=True))) for part in parts)
-    return y, x
+    for some, both in in_order(sums, grid.chunks(len(columns)), problem.workers):
+        at = (first[some, None] + k + torch.arange(k, device=device))[asked[some]].reshape(-1)
+        for axis, (coupling, score) in enumerate(both):
+            solved = inverse[some] @ coupling
+            # How each column's position along the axis answers to a displacement of each row, per unit.
+            answers[axis][some] = -solved[:, axis]
+            eliminated = (coupling.transpose(1, 2) @ solved)[asked[some]]
+            # The fit ends within a tolerance; what is left of its gradient is not the rows' doing.
+            told = score - (gradient[some, None] @ solved)[:, 0]
+            scores[axis].index_add_(0, at, told[asked[some]].reshape(-1))
+            information[axis].index_add_(0, at, -coupling[asked[some], axis].reshape(-1))
+            taken[axis].index_add_(0, first[some][asked[some]] + k, eliminated.reshape(-1, k * k))
+    return [
+        _Rows(
+            first=first.cpu().numpy(),
+            answer=answers[axis].cpu().numpy(),
+            system=_band(information[axis].cpu().numpy(), taken[axis].view(-1, k, k).cpu().numpy())[k : k + height],
+            score=scores[axis][k : k + height].cpu().numpy(),
+        )
+        for axis in range(AMPLITUDE)
+    ]
 
 
 def _row_sums(
-    problem: Problem,
-    fit: Fit,
+    weights: torch.Tensor,
     left: torch.Tensor,
-    *,
-    radius_nm: torch.Tensor,
+    placed: Placed,
+    by_gaussian: torch.Tensor,
+    radius2: torch.Tensor,
     grid: Grid,
-    indicator: torch.Tensor,
-) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Information, score and coupling of a chunk of columns, along y and along x."""
-    base, shift = anchors(problem.canvas, fit.yx_nm, fit.unit_nm)
-    about = shift_matrix(shift)
-    index, shape = (base + grid.flat).reshape(-1), (len(fit), len(grid))
-    weight = problem.weight.index_select(0, index).view(shape)
-    weight *= grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2
-    residual = left.index_select(0, index).view(shape) - background(fit, about, grid)
-    powers = grid.powers(2).T
-    jacobian = torch.empty(len(fit), N_PARAMETERS, len(grid), device=weight.device)
-    jacobian[:, :LEVEL] = (derivatives(fit, about) @ powers) * gaussian(fit, about, grid)[:, None]
-    jacobian[:, LEVEL:] = about[:, :LINEAR, :LINEAR] @ powers[:LINEAR]
+    k: int,
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Coupling (n, 9, k) of each row's displacement to the column's parameters, and score (n, k), along y and x.
+
+    Sums along a row are products with powers of x; what they are multiplied with across rows is the same for all pixels
+    of one.
+    """
+    shape, square = (len(radius2), len(grid)), (len(radius2), k, -1)
+    index = placed.index(grid)
+    weight = weights.index_select(0, index).view(shape)
+    weight *= grid.radius2 <= radius2
+    g = placed.gaussian(grid)
+    difference = left.index_select(0, index).view(shape).sub_(placed.background(grid))
+    light = weight * g
+    along_x = grid.powers(4).view(k, -1, QUARTIC)[0][:, [MONOMIALS.index((0, p)) for p in range(5)]]
+    along_y = grid.powers(4).view(k, -1, QUARTIC)[:, 0][:, [MONOMIALS.index((p, 0)) for p in range(5)]]
+
+    def moments(values: torch.Tensor, degree: int) -> torch.Tensor:
+        """(n, k, m) sums of monomials in every row."""
+        in_row = values.view(square) @ along_x[:, : degree + 1]
+        wanted = MONOMIALS[: COUNTS[degree]]
+        return in_row[:, :, [q for _, q in wanted]] * along_y[:, [p for p, _ in wanted]]
+
+    by_level = placed.about[:, :LINEAR, :LINEAR]
+    quartic = moment_matrix(moments(light * g, 4), QUADRATIC, QUADRATIC)
+    cubic = moment_matrix(moments(light, 3), QUADRATIC, LINEAR)
+    seen = moments(light * difference, 2)
     sums = []
     for axis in range(AMPLITUDE):
-        # A pixel moved forward sees what a column moved back would show.
-        slope = -weight * jacobian[:, axis]
-        sums.append(
-            (
-                (-slope * jacobian[:, axis]) @ indicator,
-                (slope * residual) @ indicator,
-                (slope[:, None] * jacobian) @ indicator,
-            )
-        )
+        # A pixel moved forward sees what a column moved back would show: the minus.
+        slope = -by_gaussian[:, axis]
+        by_light = torch.einsum("nr,nkrc->nkc", slope, quartic) @ by_gaussian.transpose(1, 2)
+        by_pixel = torch.einsum("nr,nkrc->nkc", slope, cubic) @ by_level.transpose(1, 2)
+        coupling = torch.cat([by_light, by_pixel], dim=2).transpose(1, 2).double()
+        sums.append((coupling, (seen @ slope[:, :, None])[:, :, 0].double()))
     return sums
 
 
-def _band(rows: _Rows, eliminated: np.ndarray, height: int, witness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(height, k) upper diagonals of the rows' normal matrix, columns eliminated, and (height,) right-hand side."""
-    k = rows.information.shape[1]
-    local = np.arange(k)
-    system, score = np.zeros((height + 2 * k) * k), np.zeros(height + 2 * k)
-    at = rows.first[witness, None] + k + local
-    np.add.at(score, at, rows.score[witness])
-    np.add.at(system, at * k, rows.information[witness])
-    asked = eliminated[witness]
-    for distance in range(k):
-        pair = asked[:, local[: k - distance], local[distance:]]
-        np.add.at(system, at[:, : k - distance] * k + distance, -pair)
-    return system.reshape(-1, k)[k : k + height], score[k : k + height]
+def _band(information: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """(rows, k) upper diagonals of the rows' normal matrix: what they show, less what columns may take of it.
+
+    `information` (rows,), and `taken` (rows, k, k) the matrices of the columns that begin at each row.
+    """
+    rows, k = taken.shape[:2]
+    system = np.zeros((rows + k, k))
+    system[:rows, 0] = information
+    for row in range(k):
+        for distance in range(k - row):
+            system[row : row + rows, distance] -= taken[:, row, row + distance]
+    return system[:rows]
 
 
 def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -232,11 +258,10 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float
     return best
 
 
-def _solve_rows(
-    system: np.ndarray, score: np.ndarray, prior: tuple[float, float], rows: _Rows
-) -> tuple[np.ndarray, np.ndarray]:
+def _solve_rows(rows: _Rows, prior: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Displacement of every row (padded so that all columns' rows exist) and its (n, k, k) covariance by column."""
-    height, k = len(score), rows.information.shape[1]
+    system, score = rows.system, rows.score
+    height, k = len(score), rows.answer.shape[1]
     # Rows outside the image, which windows at the border reach, are not displaced.
     shift = np.zeros(height + 2 * k)
     covariance = np.zeros((len(rows.first), k, k))

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, background
+from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, place
 from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals, smooth_level
 from atomseg.localize.solve import Prior, Problem, Solved, add_prior, normal_equations, solve
-from atomseg.localize.windows import NARROWEST_NM, WIDEST_NM, Canvas, anchors, disc, shift_matrix
+from atomseg.localize.windows import NARROWEST_NM, WIDEST_NM, Canvas, disc
 
 FWHM_PER_SIGMA = 2.3548200450309493
 # First guess of a column's standard deviation, nm: the middle of what probes in use give (0.035 to 0.1).
@@ -144,9 +144,9 @@ def seen_noise(task: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor, 
     canvas = task.canvas
     grid = disc(canvas, float(task.radius_nm[rows].max()), fit.unit_nm)
     some = fit.take(rows)
-    base, shift = anchors(canvas, some.yx_nm, fit.unit_nm)
-    index = base.long() + grid.flat
-    over = left[index] - background(some, shift_matrix(shift), grid)
+    placed = place(canvas, some)
+    index = placed.base.long() + grid.flat
+    over = left[index] - placed.background(grid)
     level = canvas.image.reshape(-1)[index] - over
     used = (grid.radius2 <= (task.radius_nm[rows, None] / fit.unit_nm) ** 2) & (canvas.valid.reshape(-1)[index] > 0)
     pixels = max(float(used.sum()) / len(rows), 9.5)

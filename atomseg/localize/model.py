@@ -11,8 +11,11 @@ from atomseg.localize.workers import in_order
 # position, peak height, precision (inverse covariance), background at the centre and its slope.
 Y, X, AMPLITUDE, P_YY, P_XX, P_YX, LEVEL, SLOPE_Y, SLOPE_X = range(9)
 N_PARAMETERS = 9
-# A Gaussian is drawn out to four standard deviations, where it is 3e-4 of its peak.
-RENDER_SIGMAS = 4.0
+# A typical Gaussian is drawn out to four standard deviations, where it is 3e-4 of its peak; the widest of those that
+# count as typical (below) to 3.5.
+RENDER_SIGMAS = 3.5
+# Flat indices of pixels and what to add to them.
+Light = tuple[torch.Tensor, torch.Tensor]
 # Most columns are narrower than this many typical standard deviations; the few others are drawn further out.
 WIDE, WIDEST = 1.15, 2.0
 
@@ -52,20 +55,55 @@ class Fit:
         return replace(self, yx_nm=yx_nm, shape=self.shape.index_add(0, rows, step[:, AMPLITUDE:]))
 
 
-def gaussian(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """(n, k) unit Gaussians on the grid; `about` (n, 6, 6) is the `shift_matrix` from grid to column.
+@dataclass(frozen=True)
+class Placed:
+    """Where columns stand on their canvas, ready for windows of pixels; one for all, because small operations cost.
 
-    The exponent is a quadratic form of the pixel, so that all of them are one matrix product.
+    Parameters
+    ----------
+    base : torch.Tensor
+        (n, 1) int32 flat index of the nearest pixel.
+    about : torch.Tensor
+        (n, 6, 6) float32, `shift_matrix` from that pixel to the column.
+    exponent, level : torch.Tensor
+        (n, 6) and (n, 3) float32, quadratic form in a Gaussian's exponent and local background, about that pixel.
     """
+
+    base: torch.Tensor
+    about: torch.Tensor
+    exponent: torch.Tensor
+    level: torch.Tensor
+
+    def take(self, rows: slice) -> "Placed":
+        """The columns `rows`."""
+        return Placed(self.base[rows], self.about[rows], self.exponent[rows], self.level[rows])
+
+    def index(self, grid: Grid) -> torch.Tensor:
+        """(n * k,) int32 flat indices of the windows' pixels."""
+        return (self.base + grid.flat).reshape(-1)
+
+    def gaussian(self, grid: Grid) -> torch.Tensor:
+        """(n, k) unit Gaussians: the exponent is a quadratic form of the pixel, all of them one matrix product."""
+        return (self.exponent @ grid.powers(2).T).exp_()
+
+    def background(self, grid: Grid) -> torch.Tensor:
+        """(n, k) local backgrounds."""
+        return self.level @ grid.powers(1).T
+
+
+def place(canvas: Canvas, fit: Fit) -> Placed:
+    """Columns on the grid of a canvas."""
+    base, shift = anchors(canvas, fit.yx_nm, fit.unit_nm)
+    return put(fit, base, shift)
+
+
+def put(fit: Fit, base: torch.Tensor, shift: torch.Tensor) -> Placed:
+    """Columns about given pixels: (n, 1) flat index, and (n, 2) pixel minus column, units."""
+    about = shift_matrix(shift)
     form = torch.zeros(len(fit), 1, QUADRATIC, device=about.device)
     form[:, 0, 3], form[:, 0, 4], form[:, 0, 5] = -0.5 * fit.get(P_YY), -fit.get(P_YX), -0.5 * fit.get(P_XX)
-    return torch.exp((form @ about)[:, 0] @ grid.powers(2).T)
-
-
-def background(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """(n, k) local background of each column on the grid."""
-    form = (fit.shape[:, None, LEVEL - AMPLITUDE :] @ about[:, :LINEAR, :LINEAR])[:, 0]
-    return form @ grid.powers(1).T
+    level = (fit.shape[:, None, LEVEL - AMPLITUDE :] @ about[:, :LINEAR, :LINEAR])[:, 0]
+    return Placed(base, about, (form @ about)[:, 0], level)
 
 
 def derivatives(fit: Fit, about: torch.Tensor) -> torch.Tensor:
@@ -114,13 +152,14 @@ def draw(image: torch.Tensor, canvas: Canvas, fit: Fit, sign: float, workers: in
             continue
         grid = disc(canvas, RENDER_SIGMAS * sigmas * fit.unit_nm, fit.unit_nm)
 
-        def light(some: torch.Tensor, grid: Grid = grid) -> tuple[torch.Tensor, torch.Tensor]:
-            columns = fit.take(some)
-            base, shift = anchors(canvas, columns.yx_nm, fit.unit_nm)
-            value = (sign * columns.shape[:, :1]) * gaussian(columns, shift_matrix(shift), grid)
-            return (base + grid.flat).reshape(-1), value.reshape(-1)
+        columns = fit.take(rows)
+        placed, peak = place(canvas, columns), sign * columns.shape[:, :1]
 
-        for index, value in in_order(light, rows.split(grid.chunk), workers):
+        def light(some: slice, grid: Grid = grid, placed: Placed = placed, peak: torch.Tensor = peak) -> Light:
+            here = placed.take(some)
+            return here.index(grid), here.gaussian(grid).mul_(peak[some]).view(-1)
+
+        for index, value in in_order(light, grid.chunks(len(rows)), workers):
             image.index_add_(0, index, value)
 
 

@@ -17,24 +17,16 @@ from atomseg.localize.model import (
     SLOPE_Y,
     WIDEST,
     Fit,
+    Placed,
     X,
     Y,
-    background,
     derivatives,
     draw,
-    gaussian,
+    place,
     residual,
 )
 from atomseg.localize.noise import Noise
-from atomseg.localize.windows import (
-    LINEAR,
-    Canvas,
-    Grid,
-    anchors,
-    disc,
-    moment_matrix,
-    shift_matrix,
-)
+from atomseg.localize.windows import LINEAR, Canvas, Grid, disc, moment_matrix
 from atomseg.localize.workers import in_order
 
 # Least standard deviation of a column relative to the typical one; below it and beyond `WIDEST`, it is not one column.
@@ -139,43 +131,51 @@ def normal_equations(problem: Problem, fit: Fit, left: torch.Tensor, rows: torch
     rows : torch.Tensor
         (n,) int64 columns.
     """
+    columns = fit.take(rows)
+    placed = place(problem.canvas, columns)
     grid = disc(problem.canvas, float(problem.radius_nm[rows].max()), fit.unit_nm)
+    radius2 = (problem.radius_nm[rows, None] / fit.unit_nm).float() ** 2
 
-    def sums(some: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        return _sums(problem, fit.take(some), left, problem.radius_nm[some], grid)
+    def sums(some: slice) -> tuple[torch.Tensor, ...]:
+        return _sums(problem.weight, left, placed.take(some), radius2[some], grid)
 
-    parts = in_order(sums, rows.split(grid.chunk), problem.workers)
-    return Normal(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    parts = zip(*in_order(sums, grid.chunks(len(rows)), problem.workers), strict=True)
+    quartic, cubic, quadratic, by_light, by_pixel, chi2, pixels = (torch.cat(values) for values in parts)
+    by_gaussian, by_level = derivatives(columns, placed.about), placed.about[:, :LINEAR, :LINEAR]
+    curvature = torch.empty(len(rows), N_PARAMETERS, N_PARAMETERS, device=chi2.device)
+    gauss, level = slice(0, LEVEL), slice(LEVEL, N_PARAMETERS)
+    curvature[:, gauss, gauss] = between(by_gaussian, quartic, by_gaussian)
+    curvature[:, gauss, level] = between(by_gaussian, cubic, by_level)
+    curvature[:, level, gauss] = curvature[:, gauss, level].transpose(1, 2)
+    curvature[:, level, level] = between(by_level, quadratic, by_level)
+    gradient = torch.cat([by_gaussian @ by_light[:, :, None], by_level @ by_pixel[:, :, None]], dim=1)[:, :, 0]
+    return Normal(curvature, gradient, chi2, pixels)
 
 
 def _sums(
-    problem: Problem, fit: Fit, left: torch.Tensor, radius_nm: torch.Tensor, grid: Grid
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Curvature, gradient, chi² and pixels of a chunk of columns: sums over pixels as products with monomials."""
-    base, shift = anchors(problem.canvas, fit.yx_nm, fit.unit_nm)
-    about = shift_matrix(shift)
-    shape = (len(fit), len(grid))
-    index = (base + grid.flat).reshape(-1)
-    weight = problem.weight.index_select(0, index).view(shape)
-    weight *= grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2
-    g = gaussian(fit, about, grid)
-    difference = left.index_select(0, index).view(shape) - background(fit, about, grid)
+    weights: torch.Tensor, left: torch.Tensor, placed: Placed, radius2: torch.Tensor, grid: Grid
+) -> tuple[torch.Tensor, ...]:
+    """Sums over the windows of a chunk of columns, as products with monomials.
+
+    Weight times Gaussian squared (degree 4), times Gaussian (3), alone (2); the same times residual (2, 1, without the
+    square); chi²; pixels.
+    """
+    index, shape = placed.index(grid), (len(radius2), len(grid))
+    weight = weights.index_select(0, index).view(shape)
+    weight *= grid.radius2 <= radius2
+    g = placed.gaussian(grid)
+    difference = left.index_select(0, index).view(shape).sub_(placed.background(grid))
     weighted, light = weight * difference, weight * g
-    by_gaussian, by_level = derivatives(fit, about), about[:, :LINEAR, :LINEAR]
-    curvature = torch.empty(len(fit), N_PARAMETERS, N_PARAMETERS, device=g.device)
-    gauss, level = slice(0, LEVEL), slice(LEVEL, N_PARAMETERS)
-    curvature[:, gauss, gauss] = between(by_gaussian, (light * g) @ grid.powers(4), by_gaussian)
-    curvature[:, gauss, level] = between(by_gaussian, light @ grid.powers(3), by_level)
-    curvature[:, level, gauss] = curvature[:, gauss, level].transpose(1, 2)
-    curvature[:, level, level] = between(by_level, weight @ grid.powers(2), by_level)
-    gradient = torch.cat(
-        [
-            (by_gaussian @ ((weighted * g) @ grid.powers(2))[:, :, None])[:, :, 0],
-            (by_level @ (weighted @ grid.powers(1))[:, :, None])[:, :, 0],
-        ],
-        dim=1,
+    chi2, pixels = (weighted * difference).sum(1), weight.count_nonzero(1)
+    return (
+        (light * g) @ grid.powers(4),
+        light @ grid.powers(3),
+        weight @ grid.powers(2),
+        g.mul_(weighted) @ grid.powers(2),
+        weighted @ grid.powers(1),
+        chi2,
+        pixels,
     )
-    return curvature, gradient, weighted.mul_(difference).sum(1), weight.count_nonzero(1)
 
 
 def between(left: torch.Tensor, sums: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

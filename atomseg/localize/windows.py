@@ -71,13 +71,13 @@ class Grid:
     def __len__(self) -> int:
         return len(self.flat)
 
-    @property
-    def chunk(self) -> int:
-        """Columns to handle at a time."""
-        return max(16, CHUNK_PIXELS // len(self.flat))
+    def chunks(self, n: int) -> list[slice]:
+        """`n` columns in as many at a time as are handled together."""
+        size = max(16, CHUNK_PIXELS // len(self.flat))
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def disc(canvas: Canvas, radius_nm: float, unit_nm: float) -> Grid:
+def disc(canvas: Canvas, radius_nm: float, unit_nm: float, *, corners: bool = False) -> Grid:
     """Pixels within a radius of the central pixel, cut off at the canvas' margin.
 
     Parameters
@@ -88,11 +88,13 @@ def disc(canvas: Canvas, radius_nm: float, unit_nm: float) -> Grid:
         Radius, nm.
     unit_nm : float
         Unit of length, nm.
+    corners : bool
+        Keep the whole square around the disc, row by row.
     """
     half = [min(canvas.margin - 1, math.ceil(radius_nm / s)) for s in canvas.step_nm]
     y, x = torch.meshgrid(torch.arange(-half[0], half[0] + 1), torch.arange(-half[1], half[1] + 1), indexing="ij")
     u, v = y.double() * (canvas.step_nm[0] / unit_nm), x.double() * (canvas.step_nm[1] / unit_nm)
-    near = u * u + v * v <= (radius_nm / unit_nm) ** 2
+    near = (u * u + v * v <= (radius_nm / unit_nm) ** 2) | corners
     y, x, u, v = (t[near] for t in (y, x, u, v))
     device = canvas.image.device
     monomials = torch.stack([u**p * v**q for p, q in MONOMIALS], dim=1).float().to(device)
@@ -132,8 +134,7 @@ def anchors(canvas: Canvas, yx_nm: torch.Tensor, unit_nm: float) -> tuple[torch.
 def shift_matrix(shift: torch.Tensor) -> torch.Tensor:
     """(n, 6, 6) float32 matrices that turn quadratic monomials about the central pixel into those about the column."""
     fy, fx = shift[:, 0], shift[:, 1]
-    matrix = torch.zeros(len(shift), QUADRATIC, QUADRATIC, device=shift.device)
-    matrix[:, range(QUADRATIC), range(QUADRATIC)] = 1.0
+    matrix = torch.eye(QUADRATIC, device=shift.device).repeat(len(shift), 1, 1)
     matrix[:, 1, 0], matrix[:, 2, 0] = fy, fx
     matrix[:, 3, 0], matrix[:, 3, 1] = fy * fy, 2.0 * fy
     matrix[:, 4, 0], matrix[:, 4, 1], matrix[:, 4, 2] = fy * fx, fx, fy
@@ -142,9 +143,10 @@ def shift_matrix(shift: torch.Tensor) -> torch.Tensor:
 
 
 def moment_matrix(sums: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
-    """(n, rows, cols) sums of products of monomials, from the (n, m) sums of single monomials."""
+    """(..., rows, cols) sums of products of monomials, from the (..., m) sums of single monomials."""
     index = [
-        [MONOMIALS.index((MONOMIALS[r][0] + MONOMIALS[c][0], MONOMIALS[r][1] + MONOMIALS[c][1])) for c in range(cols)]
+        MONOMIALS.index((MONOMIALS[r][0] + MONOMIALS[c][0], MONOMIALS[r][1] + MONOMIALS[c][1]))
         for r in range(rows)
+        for c in range(cols)
     ]
-    return sums[:, torch.tensor(index, device=sums.device)]
+    return sums.index_select(-1, torch.tensor(index, device=sums.device)).view(*sums.shape[:-1], rows, cols)
