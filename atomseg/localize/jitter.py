@@ -97,81 +97,95 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
-    asked = torch.from_numpy(witness).to(chosen.device)
-    for axis, rows in enumerate(_all_rows(problem, fit, left, normal, chosen, asked)):
+    for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):
         rows.system[:, 0] += RIDGE * rows.system[:, 0].max()
         prior = _prior(rows.system, rows.score, fit.unit_nm)
         if prior is None:
             continue
-        shift, covariance = _solve_rows(rows, prior)
+        shift, spread = _solve_rows(rows, prior)
         k = np.arange(rows.answer.shape[1])
-        answer = rows.answer
-        move[index, axis] = np.einsum("nk,nk->n", answer, shift[rows.first[:, None] + k]) * fit.unit_nm
-        variance[index, axis] = (answer[:, None] @ covariance @ answer[:, :, None])[:, 0, 0] * fit.unit_nm**2
+        move[index, axis] = np.einsum("nk,nk->n", rows.answer, shift[rows.first[:, None] + k]) * fit.unit_nm
+        variance[index, axis] = spread * fit.unit_nm**2
         spreads[axis] = prior[0] * fit.unit_nm
     return Jitter(move, variance, (spreads[0], spreads[1]))
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """The columns that are moved with their rows, in the order of their first row.
+
+    `first` (n,) row at which their k rows begin, `placed`, `by_gaussian` (n, 6, 6) derivatives, `radius2` (n, 1) squared
+    radius of their windows, `gradient` (n, 9) and `root` (n, 9, 9) with root root^T the inverse of the curvature.
+    """
+
+    first: torch.Tensor
+    placed: Placed
+    by_gaussian: torch.Tensor
+    radius2: torch.Tensor
+    gradient: torch.Tensor
+    root: torch.Tensor
+
+
+def _sight(problem: Problem, fit: Fit, normal: Normal, chosen: torch.Tensor, reach: int) -> _Sight:
+    """What `_row_sums` needs of the `chosen` columns, whose windows reach over so many rows."""
+    columns = fit.take(chosen)
+    placed = place(problem.canvas, columns)
+    curvature = normal.curvature[chosen].double()
+    scale = torch.diagonal(curvature, dim1=1, dim2=2).clamp_min(1e-30).rsqrt()
+    upper = torch.linalg.cholesky(curvature * scale[:, :, None] * scale[:, None, :]).transpose(1, 2)
+    identity = torch.eye(upper.shape[1], dtype=upper.dtype, device=upper.device).expand_as(upper)
+    return _Sight(
+        first=torch.round(columns.yx_nm[:, 0] / problem.canvas.step_nm[0]).long() - reach,
+        placed=placed,
+        by_gaussian=derivatives(columns, placed.about),
+        radius2=(problem.radius_nm[chosen, None] / fit.unit_nm).float() ** 2,
+        gradient=normal.gradient[chosen].double(),
+        root=scale[:, :, None] * torch.linalg.solve_triangular(upper, identity, upper=True),
+    )
+
+
 def _all_rows(
-    problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, chosen: torch.Tensor, asked: torch.Tensor
+    problem: Problem, fit: Fit, left: torch.Tensor, *, normal: Normal, chosen: torch.Tensor, asked: np.ndarray
 ) -> list[_Rows]:
     """What the `chosen` columns, and of them only the `asked` (bool), say about displacements along y and along x."""
-    canvas, columns, radius_nm = problem.canvas, fit.take(chosen), problem.radius_nm[chosen]
-    grid = disc(canvas, float(radius_nm.max()), fit.unit_nm, corners=True)
-    placed, by_gaussian = place(canvas, columns), derivatives(columns, place(canvas, columns).about)
-    radius2 = (radius_nm[:, None] / fit.unit_nm).float() ** 2
-    inverse = torch.linalg.inv(normal.curvature[chosen].double())
-    gradient = normal.gradient[chosen].double()
-    reach = int(torch.div(grid.flat.max() + canvas.image.shape[1] // 2, canvas.image.shape[1], rounding_mode="floor"))
-    k, height, device = 2 * reach + 1, canvas.shape[0], left.device
-    first = torch.round(columns.yx_nm[:, 0] / canvas.step_nm[0]).long() - reach
-    double = {"dtype": torch.float64, "device": device}
-    answers = [torch.zeros(len(columns), k, **double) for _ in range(AMPLITUDE)]
-    scores = [torch.zeros(height + 2 * k, **double) for _ in range(AMPLITUDE)]
-    information = [torch.zeros(height + 2 * k, **double) for _ in range(AMPLITUDE)]
-    # Columns that begin at the same row say it about the same rows: their matrices are added up before they are sorted in.
-    taken = [torch.zeros(height + 2 * k, k * k, **double) for _ in range(AMPLITUDE)]
+    grid = disc(problem.canvas, float(problem.radius_nm[chosen].max()), fit.unit_nm, corners=True)
+    k, height = grid.rows, problem.canvas.shape[0]
+    sight = _sight(problem, fit, normal, chosen, k // 2)
 
-    def sums(some: slice) -> tuple[slice, list[tuple[torch.Tensor, torch.Tensor]]]:
-        return some, _row_sums(problem.weight, left, placed.take(some), by_gaussian[some], radius2[some], grid, k)
-
-    for some, both in in_order(sums, grid.chunks(len(columns)), problem.workers):
-        at = (first[some, None] + k + torch.arange(k, device=device))[asked[some]].reshape(-1)
-        for axis, (coupling, score) in enumerate(both):
-            solved = inverse[some] @ coupling
+    def sums(some: slice) -> list[np.ndarray]:
+        parts = []
+        for axis, (coupling, score) in enumerate(_row_sums(problem.weight, left, sight, some, grid)):
+            root = sight.root[some]
+            shown = root.transpose(1, 2) @ coupling
             # How each column's position along the axis answers to a displacement of each row, per unit.
-            answers[axis][some] = -solved[:, axis]
-            eliminated = (coupling.transpose(1, 2) @ solved)[asked[some]]
+            answer = -(root[:, axis, None] @ shown)[:, 0]
             # The fit ends within a tolerance; what is left of its gradient is not the rows' doing.
-            told = score - (gradient[some, None] @ solved)[:, 0]
-            scores[axis].index_add_(0, at, told[asked[some]].reshape(-1))
-            information[axis].index_add_(0, at, -coupling[asked[some], axis].reshape(-1))
-            taken[axis].index_add_(0, first[some][asked[some]] + k, eliminated.reshape(-1, k * k))
-    return [
-        _Rows(
-            first=first.cpu().numpy(),
-            answer=answers[axis].cpu().numpy(),
-            system=_band(information[axis].cpu().numpy(), taken[axis].view(-1, k, k).cpu().numpy())[k : k + height],
-            score=scores[axis][k : k + height].cpu().numpy(),
-        )
-        for axis in range(AMPLITUDE)
-    ]
+            rest = ((sight.gradient[some, None] @ root) @ shown)[:, 0]
+            parts += [answer, score - rest, -coupling[:, axis], shown]
+        return [part.cpu().numpy() for part in parts]
+
+    chunks = in_order(sums, grid.chunks(len(chosen)), problem.workers)
+    parts = [np.concatenate(values) for values in zip(*chunks, strict=True)]
+    first, rows = sight.first.cpu().numpy(), []
+    for answer, score, information, shown in (parts[:4], parts[4:]):
+        at = (first[asked, None] + k + np.arange(k)).ravel()
+        seen = np.bincount(at, information[asked].ravel(), minlength=height + 2 * k)
+        system = _band(seen, shown[asked], first[asked] + k)[k : k + height]
+        told = np.bincount(at, score[asked].ravel(), minlength=height + 2 * k)[k : k + height]
+        rows.append(_Rows(first=first, answer=answer, system=system, score=told))
+    return rows
 
 
 def _row_sums(
-    weights: torch.Tensor,
-    left: torch.Tensor,
-    placed: Placed,
-    by_gaussian: torch.Tensor,
-    radius2: torch.Tensor,
-    grid: Grid,
-    k: int,
+    weights: torch.Tensor, left: torch.Tensor, sight: _Sight, some: slice, grid: Grid
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Coupling (n, 9, k) of each row's displacement to the column's parameters, and score (n, k), along y and x.
 
     Sums along a row are products with powers of x; what they are multiplied with across rows is the same for all pixels
     of one.
     """
+    placed, by_gaussian, radius2 = sight.placed.take(some), sight.by_gaussian[some], sight.radius2[some]
+    k = grid.rows
     shape, square = (len(radius2), len(grid)), (len(radius2), k, -1)
     index = placed.index(grid)
     weight = weights.index_select(0, index).view(shape)
@@ -203,12 +217,19 @@ def _row_sums(
     return sums
 
 
-def _band(information: np.ndarray, taken: np.ndarray) -> np.ndarray:
+def _band(information: np.ndarray, shown: np.ndarray, first: np.ndarray) -> np.ndarray:
     """(rows, k) upper diagonals of the rows' normal matrix: what they show, less what columns may take of it.
 
-    `information` (rows,), and `taken` (rows, k, k) the matrices of the columns that begin at each row.
+    `information` (rows,), `shown` (n, 9, k) displacements as each column's parameters take them, scaled to unit errors,
+    `first` (n,) row at which a column's rows begin. Columns that begin at the same row are one matrix product.
     """
-    rows, k = taken.shape[:2]
+    rows, k = len(information), shown.shape[2]
+    taken = np.zeros((rows, k, k))
+    order = np.argsort(first, kind="stable")
+    begin = np.flatnonzero(np.diff(first[order], prepend=-1))
+    for start, stop in zip(begin, [*begin[1:], len(order)], strict=True):
+        together = shown[order[start:stop]].reshape(-1, k)
+        taken[first[order[start]]] = together.T @ together
     system = np.zeros((rows + k, k))
     system[:rows, 0] = information
     for row in range(k):
@@ -259,12 +280,14 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float
 
 
 def _solve_rows(rows: _Rows, prior: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement of every row (padded so that all columns' rows exist) and its (n, k, k) covariance by column."""
+    """Displacement of every row (padded so that all columns' rows exist) and (n,) the variance that it leaves a column.
+
+    Rows outside the image, which windows at the border reach, are not displaced; negative row numbers wrap to the
+    padding at the end.
+    """
     system, score = rows.system, rows.score
     height, k = len(score), rows.answer.shape[1]
-    # Rows outside the image, which windows at the border reach, are not displaced.
-    shift = np.zeros(height + 2 * k)
-    covariance = np.zeros((len(rows.first), k, k))
+    shift, variance = np.zeros(height + 2 * k), np.zeros(len(rows.first))
     centre = rows.first + k // 2
     step = BLOCK_ROWS - 2 * OVERLAP_ROWS
     for start in range(0, height, step):
@@ -275,10 +298,18 @@ def _solve_rows(rows: _Rows, prior: tuple[float, float]) -> tuple[np.ndarray, np
         stop = min(start + step, height)
         shift[start:stop] = (posterior @ score[low:high])[start - low : stop - low]
         mine = np.flatnonzero((centre >= start) & (centre < stop))
-        at = rows.first[mine, None] + np.arange(k) - low
-        known = (at >= 0) & (at < high - low)
-        at = np.where(known, at, 0)
-        both = known[:, :, None] & known[:, None, :]
-        covariance[mine] = np.where(both, posterior[at[:, :, None], at[:, None, :]], 0.0)
-    # Negative row numbers of windows at the upper border wrap to the padding at the end, which is zero.
-    return shift, covariance
+        variance[mine] = _quadratic(posterior, rows.first[mine] - low, rows.answer[mine])
+    return shift, variance
+
+
+def _quadratic(matrix: np.ndarray, first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(n,) v^T M v with the block of a symmetric matrix that begins at `first`; zeros are outside the matrix."""
+    k = vectors.shape[1]
+    around = np.pad(matrix, k)
+    total = np.zeros(len(first))
+    for distance in range(k):
+        diagonal = np.diagonal(around, distance)
+        at = first[:, None] + k + np.arange(k - distance)
+        products = vectors[:, : k - distance] * vectors[:, distance:]
+        total += (1.0 if distance == 0 else 2.0) * np.einsum("nk,nk->n", products, diagonal[at])
+    return total

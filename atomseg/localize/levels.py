@@ -34,7 +34,8 @@ def binned(canvas: Canvas, size: tuple[int, int]) -> Canvas:
     margin = math.ceil(MARGIN_NM / min(step_nm)) + 2
     rest = [-n % b for n, b in zip(canvas.shape, size, strict=True)]
     valid = _means(canvas.valid[inside, inside], size, rest)
-    image = _means(canvas.image[inside, inside] * canvas.valid[inside, inside], size, rest) / valid.clamp_min(1e-6)
+    # What was not measured is zero on a canvas.
+    image = _means(canvas.image[inside, inside], size, rest) / valid.clamp_min(1e-6)
     around = (margin, margin, margin, margin)
     pad = torch.nn.functional.pad
     return Canvas(image=pad(image, around), valid=pad(valid, around), step_nm=step_nm, margin=margin)
@@ -43,8 +44,16 @@ def binned(canvas: Canvas, size: tuple[int, int]) -> Canvas:
 def _means(image: torch.Tensor, size: tuple[int, int], rest: list[int]) -> torch.Tensor:
     """Means of blocks; the image is continued by zeros to whole blocks."""
     whole = torch.nn.functional.pad(image, (0, rest[1], 0, rest[0]))
-    height, width = whole.shape[0] // size[0], whole.shape[1] // size[1]
-    return whole.reshape(height, size[0], width, size[1]).mean(dim=(1, 3))
+    return torch.nn.functional.avg_pool2d(whole[None, None], size)[0, 0]
+
+
+def level_of_pixels(level: torch.Tensor, coarse: Canvas, canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
+    """Flat smoothed level of a canvas from that of its means: every pixel has its block's."""
+    inside = slice(coarse.margin, -coarse.margin)
+    blocks = level.view(coarse.image.shape)[inside, inside]
+    pixels = blocks.repeat_interleave(size[0], dim=0).repeat_interleave(size[1], dim=1)
+    height, width = canvas.shape
+    return torch.nn.functional.pad(pixels[:height, :width], (canvas.margin,) * 4).reshape(-1)
 
 
 def origin_nm(step_nm: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:

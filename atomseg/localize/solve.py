@@ -39,6 +39,8 @@ LONGEST_STEP = 0.35
 STUDENT = 3.0
 # A step of this share of a column's own error is no step.
 NEGLIGIBLE = 0.03
+# How much a neighbour's light pushes, times the overlap: its flank counts for more than its share in a column's light.
+INFLUENCE = 3.0
 # Rounds in which only amplitude and background move: the start knows neither.
 LINEAR_ROUNDS = 2
 FREE_SLOPE = 20.0
@@ -311,6 +313,7 @@ def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
     """
     fit, left, failed = start.fit, start.left, start.failed
     pairs, distance_nm = neighbour_pairs(fit.yx_nm, _reach_nm(problem, fit))
+    overlap = torch.exp(-(distance_nm**2) / (4.0 * fit.unit_nm**2)).float()
     motion = _at_rest(problem, relaxation(len(fit), pairs, distance_nm, fit.unit_nm))
     before, bounded, rounds = fit, start.bounded, start.iterations
     while rounds < problem.max_iterations and restless.any():
@@ -328,8 +331,8 @@ def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
         fit = _back_to_seed(fit, lost, problem)
         _redraw(problem, left, before, fit, rows)
         moving = _moving(before, fit, motion.tolerance_nm)
-        spread = moving[pairs[:, 1]].nonzero()[:, 0]
-        restless = moving.index_fill(0, pairs[spread, 0], value=True)
+        disturbed = _disturbed(before, fit, pairs, overlap, motion.tolerance_nm)
+        restless = moving.index_fill(0, disturbed, value=True)
     last_nm = (fit.yx_nm - before.yx_nm).norm(dim=1)
     unrest_nm = torch.where(_moving(before, fit, motion.tolerance_nm), last_nm, torch.zeros_like(last_nm))
     return Solved(fit, left, failed, unrest_nm, bounded, rounds)
@@ -402,3 +405,21 @@ def _moving(before: Fit, after: Fit, tolerance_nm: torch.Tensor) -> torch.Tensor
     typical = after.shape[:, 0].abs().median().clamp_min(1e-6)
     changed = (after.shape[:, 0] - before.shape[:, 0]).abs() > typical * 2.0 * tolerance_nm / after.unit_nm
     return walked | changed
+
+
+def _disturbed(
+    before: Fit, after: Fit, pairs: torch.Tensor, overlap: torch.Tensor, tolerance_nm: torch.Tensor
+) -> torch.Tensor:
+    """Indices of columns whose position a neighbour's change of light moves by more than their tolerance.
+
+    Light that changes by dI beside a column of amplitude A displaces it by about dI / A standard deviations times the
+    overlap of the two.
+    """
+    walked = ((after.yx_nm - before.yx_nm).norm(dim=1) / after.unit_nm).float()
+    peak = after.shape[:, 0]
+    change = peak.abs() * walked + (peak - before.shape[:, 0]).abs()
+    # A column without light of its own still has the noise of its neighbourhood to stand against.
+    floor = 0.05 * peak.abs().median().clamp_min(1e-6)
+    one, other = pairs[:, 0], pairs[:, 1]
+    pushed_nm = INFLUENCE * overlap * change[other] / peak[one].clamp_min(floor) * after.unit_nm
+    return one[pushed_nm > tolerance_nm[one]]

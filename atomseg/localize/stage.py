@@ -20,7 +20,7 @@ from atomseg.localize.learn import (
     start,
     window_radius_nm,
 )
-from atomseg.localize.levels import binned, bins, noise_of_pixels, origin_nm, sharpen, sharpen_prior
+from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixels, origin_nm, sharpen, sharpen_prior
 from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, residual
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.peaks import find_peaks, strongest
@@ -215,6 +215,8 @@ def _settle(
 def _finish(canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Solved) -> tuple[Problem, Solved]:
     """The last rounds, on the original pixels."""
     step, unit, workers = canvas.step_nm, solved.fit.unit_nm, problem.workers
+    coarse = smooth_level(problem.canvas, SMOOTH_UNITS * unit)
+    level = level_of_pixels(coarse, problem.canvas, canvas, size)
     settled = sharpen(solved.fit, step, size)
     fit = replace(settled, yx_nm=settled.yx_nm + _origin(canvas, size))
     left = residual(canvas, fit, workers)
@@ -227,8 +229,7 @@ def _finish(canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Sol
     )
     noise = noise_of_pixels(problem.noise, size)
     noise = seen_noise(problem, fit, left, bright_sample(fit, ~solved.failed), noise)
-    weight = inverse_variance(canvas, noise, smooth_level(canvas, SMOOTH_UNITS * unit))
-    problem = replace(problem, noise=noise, weight=weight)
+    problem = replace(problem, noise=noise, weight=inverse_variance(canvas, noise, level))
     begin = replace(solved, fit=fit, left=left, iterations=0)
     return problem, resume(problem, begin, torch.ones_like(solved.failed))
 
@@ -242,7 +243,9 @@ def _canvas(
     measured = image[some][valid[some]].astype(np.float64)
     low, high = (float(v) for v in np.percentile(measured, [1.0, 99.5])) if measured.size else (0.0, 1.0)
     scale = max(high - low, 1e-6 * max(1.0, abs(low)))
-    plain = np.where(valid, (image - low) / scale, 0.0).astype(np.float32)
+    plain = ((image - low) * (1.0 / scale)).astype(np.float32, copy=False)
+    if not valid.all():
+        plain = np.where(valid, plain, np.float32(0.0))
     margin = math.ceil(MARGIN_NM / min(step)) + 2
     canvas = Canvas(
         image=torch.from_numpy(np.pad(plain, margin)).to(device),

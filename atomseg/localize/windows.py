@@ -58,11 +58,14 @@ class Grid:
         its own for every degree, because products with a part of a larger one are slower.
     radius2 : torch.Tensor
         (k,) float32, squared distance to the central pixel, square units.
+    rows : int
+        Rows of pixels that it covers.
     """
 
     flat: torch.Tensor
     monomials: tuple[torch.Tensor, ...]
     radius2: torch.Tensor
+    rows: int
 
     def powers(self, degree: int) -> torch.Tensor:
         """(k, m) monomials up to a degree."""
@@ -102,6 +105,7 @@ def disc(canvas: Canvas, radius_nm: float, unit_nm: float, *, corners: bool = Fa
         flat=(y * canvas.image.shape[1] + x).to(device, torch.int32),
         monomials=tuple(monomials[:, :count].contiguous() for count in COUNTS),
         radius2=(u * u + v * v).float().to(device),
+        rows=2 * half[0] + 1,
     )
 
 
