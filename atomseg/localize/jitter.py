@@ -112,10 +112,11 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
 
 @dataclass(frozen=True)
 class _Sight:
-    """The columns that are moved with their rows, in the order of their first row.
+    """The columns that are moved with their rows.
 
-    `first` (n,) row at which their k rows begin, `placed`, `by_gaussian` (n, 6, 6) derivatives, `radius2` (n, 1) squared
-    radius of their windows, `gradient` (n, 9) and `root` (n, 9, 9) with root root^T the inverse of the curvature.
+    `first` (n,) row at which their k rows begin, `placed`, `by_gaussian` (n, 6, 6) derivatives, `radius2` (n, 1)
+    squared radius of their windows, `gradient` (n, 9) and `root` (n, 9, 9) with root root^T the inverse of the
+    curvature.
     """
 
     first: torch.Tensor

@@ -16,6 +16,9 @@ FWHM_PER_SIGMA = 2.3548200450309493
 FIRST_UNIT_NM = 0.05
 # Smoothing of the level by which a pixel's noise goes, in standard deviations of a column.
 SMOOTH_UNITS = 0.5
+# The same for what the fitted Gaussians leave: wide enough to average over the noise, narrower than a step of the
+# background matters.
+SMOOTH_REST_UNITS = 1.5
 # The sample: patches of neighbouring columns, of which the inner ones, whose neighbours are all in the patch, are used.
 N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
 # Scatter of the shape (relative precision) and of background slopes (typical amplitudes per standard deviation) below

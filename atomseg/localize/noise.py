@@ -30,10 +30,10 @@ class Noise:
 
 
 def smooth_level(canvas: Canvas, smooth_nm: float) -> torch.Tensor:
-    """Flat image of the canvas smoothed over `smooth_nm` (standard deviation): what a pixel's noise goes by.
+    """Flat image of the canvas smoothed over `smooth_nm` (standard deviation), mirrored at the border.
 
-    A pixel's weight then hardly follows its own noise: weights from the raw counts would favour the low ones and bias
-    amplitudes.
+    Before any fit it is what a pixel's noise goes by: its weight then hardly follows its own noise. Weights from the
+    raw counts would favour the low ones and bias amplitudes.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def inverse_variance(canvas: Canvas, noise: Noise, level: torch.Tensor) -> torch
     noise : Noise
         Variance as a function of the level.
     level : torch.Tensor
-        From `smooth_level`.
+        (pixels,) expected value of every pixel.
     """
     return canvas.valid.reshape(-1) / noise.variance(level)
 

@@ -13,6 +13,7 @@ from atomseg.localize.errors import covariances
 from atomseg.localize.jitter import line_jitter
 from atomseg.localize.learn import (
     FWHM_PER_SIGMA,
+    SMOOTH_REST_UNITS,
     SMOOTH_UNITS,
     bright_sample,
     learn,
@@ -164,8 +165,7 @@ def _fit_columns(
     seeds_nm = torch.from_numpy(seeds * np.asarray(step)).to(device)
     size = bins(step)
     problem, solved, alone = _settle(binned(canvas, size), seeds_nm - _origin(canvas, size), chance, config, workers)
-    if size != (1, 1):
-        problem, solved = _finish(canvas, size, problem, solved)
+    problem, solved = _finish(canvas, size, problem, solved)
     return _columns(problem, solved, probability=chance[alone], seed_sigma_nm=sigma[alone], offset=offset, scale=scale)
 
 
@@ -213,25 +213,36 @@ def _settle(
 
 
 def _finish(canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Solved) -> tuple[Problem, Solved]:
-    """The last rounds, on the original pixels."""
-    step, unit, workers = canvas.step_nm, solved.fit.unit_nm, problem.workers
-    coarse = smooth_level(problem.canvas, SMOOTH_UNITS * unit)
-    level = level_of_pixels(coarse, problem.canvas, canvas, size)
-    settled = sharpen(solved.fit, step, size)
-    fit = replace(settled, yx_nm=settled.yx_nm + _origin(canvas, size))
-    left = residual(canvas, fit, workers)
+    """The last rounds, on the original pixels and with the weights of maximum likelihood."""
+    left, fit = solved.left, solved.fit
+    if size != (1, 1):
+        settled = sharpen(fit, canvas.step_nm, size)
+        fit = replace(settled, yx_nm=settled.yx_nm + _origin(canvas, size))
+        left = residual(canvas, fit, problem.workers)
     problem = replace(
         problem,
         canvas=canvas,
         seeds_nm=problem.seeds_nm + _origin(canvas, size),
-        prior=sharpen_prior(problem.prior, unit, step, size),
+        prior=sharpen_prior(problem.prior, fit.unit_nm, canvas.step_nm, size),
         max_iterations=min(problem.max_iterations, LAST_ROUNDS),
     )
     noise = noise_of_pixels(problem.noise, size)
     noise = seen_noise(problem, fit, left, bright_sample(fit, ~solved.failed), noise)
-    problem = replace(problem, noise=noise, weight=inverse_variance(canvas, noise, level))
+    weight = inverse_variance(canvas, noise, _model_level(canvas, left, fit.unit_nm, size))
     begin = replace(solved, fit=fit, left=left, iterations=0)
+    problem = replace(problem, noise=noise, weight=weight)
     return problem, resume(problem, begin, torch.ones_like(solved.failed))
+
+
+def _model_level(canvas: Canvas, left: torch.Tensor, unit_nm: float, size: tuple[int, int]) -> torch.Tensor:
+    """Flat level of the fitted model: its Gaussians, and what is `left` without them, smoothed, as the background.
+
+    Weights from the model's own level make the least squares of a Poisson image its maximum likelihood: where they
+    agree, both have the same derivative. The smooth part is taken from means of `size` pixels, which costs less.
+    """
+    rest = binned(replace(canvas, image=left.view(canvas.image.shape)), size)
+    smooth = smooth_level(rest, SMOOTH_REST_UNITS * unit_nm)
+    return canvas.image.reshape(-1) - left + level_of_pixels(smooth, rest, canvas, size)
 
 
 def _canvas(
