@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place
+from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place, whole_windows
 from atomseg.localize.solve import Normal, Problem
 from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUADRATIC, QUARTIC, Grid, disc, moment_matrix
 from atomseg.localize.workers import in_order
@@ -19,7 +19,7 @@ from atomseg.localize.workers import in_order
 # Jitter as a first-order autoregressive process: standard deviations (nm) and correlations of successive rows to choose
 # from. Micrographs have 0 to 40 pm; without a line synchronization rows are correlated up to 0.9.
 SPREADS_NM = np.geomspace(0.0003, 0.06, 40)
-CORRELATIONS = (0.0, 0.4, 0.7, 0.9)
+CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.9)
 # Gain in log likelihood from which jitter is believed. Two parameters reach 4.6 by chance once in a hundred images.
 LEAST_GAIN = 6.0
 # Smooth displacements are the columns' own: their eigenvalues are zero, and stay above rounding errors with this share.
@@ -95,6 +95,8 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     index = chosen.cpu().numpy()
     nearest = cKDTree(fit.yx_nm.cpu().numpy()).query(fit.yx_nm[chosen].cpu().numpy(), k=2)[0][:, 1]
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
+    # A window that leaves the image hardly tells a column's parameters apart: what is left of rounding looks like rows.
+    witness &= whole_windows(problem.canvas, fit.take(chosen), problem.radius_nm[chosen])
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from atomseg.localize.windows import LINEAR, QUADRATIC, Canvas, Grid, anchors, disc, shift_matrix
@@ -125,6 +126,14 @@ def longest_axis(fit: Fit) -> torch.Tensor:
     a, c, b = fit.get(P_YY), fit.get(P_XX), fit.get(P_YX)
     smallest = 0.5 * (a + c) - torch.sqrt((0.5 * (a - c)) ** 2 + b * b)
     return smallest.clamp_min(0.1).rsqrt()
+
+
+def whole_windows(canvas: Canvas, fit: Fit, radius_nm: torch.Tensor) -> np.ndarray:
+    """(N,) bool, the window of a column, of (N,) radius, lies in the image."""
+    yx, radius = fit.yx_nm.cpu().numpy(), radius_nm.cpu().numpy()[:, None]
+    edge = (np.asarray(canvas.shape) - 0.5) * np.asarray(canvas.step_nm)
+    least = 0.5 * np.asarray(canvas.step_nm)
+    return np.asarray(((yx - radius >= -least) & (yx + radius <= edge)).all(1))
 
 
 def draw(image: torch.Tensor, canvas: Canvas, fit: Fit, sign: float, workers: int) -> None:

@@ -22,7 +22,7 @@ from atomseg.localize.learn import (
     window_radius_nm,
 )
 from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixels, origin_nm, sharpen, sharpen_prior
-from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, residual
+from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, residual, whole_windows
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.peaks import find_peaks, strongest
 from atomseg.localize.solve import Problem, Solved, add_prior, neighbour_pairs, normal_equations, resume, solve
@@ -340,10 +340,8 @@ def _axes(shape: np.ndarray, unit_nm: float) -> tuple[np.ndarray, np.ndarray, np
 def _flags(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.ndarray) -> np.ndarray:
     """(N,) int64 `ColumnFlag` bits."""
     fit, canvas = solved.fit, problem.canvas
-    yx, radius = fit.yx_nm.cpu().numpy(), problem.radius_nm.cpu().numpy()
-    edge = (np.asarray(canvas.shape) - 0.5) * np.asarray(canvas.step_nm)
-    least = 0.5 * np.asarray(canvas.step_nm)
-    border = ((yx - radius[:, None] < -least) | (yx + radius[:, None] > edge)).any(1)
+    radius = problem.radius_nm.cpu().numpy()
+    border = ~whole_windows(canvas, fit, problem.radius_nm)
     pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_FWHM * FWHM_PER_SIGMA * fit.unit_nm)
     overlap = np.zeros(len(fit), dtype=bool)
     overlap[pairs[:, 0].cpu().numpy()] = True
