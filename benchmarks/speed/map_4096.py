@@ -4,8 +4,8 @@
 
 The inside of a particle at 9.6 pm a pixel, with 15 % Ni in the interlayer so that its columns are seen too. Start-up
 (imports, loading the model) is measured apart. Bounds, on two cores: network and localization in 20 s after start-up,
-3 GB at the peak, and localization in less than 0.4 s per 1000 columns, which is what a fit of one column after another by
-SciPy takes. `processor_seconds` is what the stages worked, however busy the machine was with other things.
+3 GB at the peak, and localization in less than 0.4 s per 1000 columns, which is what a fit of one column after another
+by SciPy takes. `processor_seconds` is what the stages worked, however busy the machine was with other things.
 """
 
 import argparse
