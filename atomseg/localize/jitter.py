@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place, whole_windows
 from atomseg.localize.solve import Normal, Problem
-from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUADRATIC, QUARTIC, Grid, disc, moment_matrix
+from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUARTIC, Grid, disc, polynomial_products
 from atomseg.localize.workers import in_order
 
 # Jitter as a first-order autoregressive process: standard deviations (nm) and correlations of successive rows to choose
@@ -116,17 +116,20 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
 class _Sight:
     """The columns that are moved with their rows.
 
-    `first` (n,) row at which their k rows begin, `placed`, `by_gaussian` (n, 6, 6) derivatives, `radius2` (n, 1)
-    squared radius of their windows, `gradient` (n, 9) and `root` (n, 9, 9) with root root^T the inverse of the
-    curvature.
+    `first` (n,) row at which their k rows begin, `placed`, `radius2` (n, 1) squared radius of their windows, `gradient`
+    (n, 9) and `root` (n, 9, 9) with root root^T the inverse of the curvature; along y and along x, as polynomials,
+    `slope` (n, 6) of the light by a displacement of the row, and its products `by_light` (n, 6, 15) and `by_pixel`
+    (n, 3, 10) with the derivatives of the light and of the background.
     """
 
     first: torch.Tensor
     placed: Placed
-    by_gaussian: torch.Tensor
     radius2: torch.Tensor
     gradient: torch.Tensor
     root: torch.Tensor
+    slope: list[torch.Tensor]
+    by_light: list[torch.Tensor]
+    by_pixel: list[torch.Tensor]
 
 
 def _sight(problem: Problem, fit: Fit, normal: Normal, chosen: torch.Tensor, reach: int) -> _Sight:
@@ -137,13 +140,18 @@ def _sight(problem: Problem, fit: Fit, normal: Normal, chosen: torch.Tensor, rea
     scale = torch.diagonal(curvature, dim1=1, dim2=2).clamp_min(1e-30).rsqrt()
     upper = torch.linalg.cholesky(curvature * scale[:, :, None] * scale[:, None, :]).transpose(1, 2)
     identity = torch.eye(upper.shape[1], dtype=upper.dtype, device=upper.device).expand_as(upper)
+    by_gaussian, by_level = derivatives(columns, placed.about), placed.about[:, :LINEAR, :LINEAR]
+    # A pixel moved forward sees what a column moved back would show: the minus.
+    slopes = [-by_gaussian[:, axis] for axis in range(AMPLITUDE)]
     return _Sight(
         first=torch.round(columns.yx_nm[:, 0] / problem.canvas.step_nm[0]).long() - reach,
         placed=placed,
-        by_gaussian=derivatives(columns, placed.about),
         radius2=(problem.radius_nm[chosen, None] / fit.unit_nm).float() ** 2,
         gradient=normal.gradient[chosen].double(),
         root=scale[:, :, None] * torch.linalg.solve_triangular(upper, identity, upper=True),
+        slope=slopes,
+        by_light=[polynomial_products(slope, by_gaussian) for slope in slopes],
+        by_pixel=[polynomial_products(slope, by_level) for slope in slopes],
     )
 
 
@@ -187,7 +195,7 @@ def _row_sums(
     Sums along a row are products with powers of x; what they are multiplied with across rows is the same for all pixels
     of one.
     """
-    placed, by_gaussian, radius2 = sight.placed.take(some), sight.by_gaussian[some], sight.radius2[some]
+    placed, radius2 = sight.placed.take(some), sight.radius2[some]
     k = grid.rows
     shape, square = (len(radius2), len(grid)), (len(radius2), k, -1)
     index = placed.index(grid)
@@ -205,18 +213,11 @@ def _row_sums(
         wanted = MONOMIALS[: COUNTS[degree]]
         return in_row[:, :, [q for _, q in wanted]] * along_y[:, [p for p, _ in wanted]]
 
-    by_level = placed.about[:, :LINEAR, :LINEAR]
-    quartic = moment_matrix(moments(light * g, 4), QUADRATIC, QUADRATIC)
-    cubic = moment_matrix(moments(light, 3), QUADRATIC, LINEAR)
-    seen = moments(light * difference, 2)
+    quartic, cubic, seen = moments(light * g, 4), moments(light, 3), moments(light * difference, 2)
     sums = []
-    for axis in range(AMPLITUDE):
-        # A pixel moved forward sees what a column moved back would show: the minus.
-        slope = -by_gaussian[:, axis]
-        by_light = torch.einsum("nr,nkrc->nkc", slope, quartic) @ by_gaussian.transpose(1, 2)
-        by_pixel = torch.einsum("nr,nkrc->nkc", slope, cubic) @ by_level.transpose(1, 2)
-        coupling = torch.cat([by_light, by_pixel], dim=2).transpose(1, 2).double()
-        sums.append((coupling, (seen @ slope[:, :, None])[:, :, 0].double()))
+    for slope, by_light, by_pixel in zip(sight.slope, sight.by_light, sight.by_pixel, strict=True):
+        coupling = torch.cat([by_light[some] @ quartic.transpose(1, 2), by_pixel[some] @ cubic.transpose(1, 2)], dim=1)
+        sums.append((coupling.double(), (seen @ slope[some, :, None])[:, :, 0].double()))
     return sums
 
 

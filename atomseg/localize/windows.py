@@ -157,3 +157,14 @@ def moment_matrix(sums: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
         for c in range(cols)
     ]
     return sums.index_select(-1, torch.tensor(index, device=sums.device)).view(*sums.shape[:-1], rows, cols)
+
+
+def polynomial_products(one: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Coefficients of products of polynomials: (n, r) of one times (n, q, c) of q others, as (n, q, m)."""
+    r, c = one.shape[1], others.shape[2]
+    powers = [tuple(map(sum, zip(MONOMIALS[i], MONOMIALS[j], strict=True))) for i in range(r) for j in range(c)]
+    degree = max(map(sum, powers))
+    place = torch.zeros(r * c, COUNTS[degree], device=one.device)
+    place[range(r * c), [MONOMIALS.index((p, q)) for p, q in powers]] = 1.0
+    outer = one[:, None, :, None] * others[:, :, None, :]
+    return outer.reshape(len(one), others.shape[1], r * c) @ place
