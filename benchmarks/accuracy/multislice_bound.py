@@ -10,8 +10,8 @@ from atomseg.evaluate import match_columns
 from atomseg.types import Columns, Micrograph
 
 FWHM_PER_SIGMA = 2.3548200450309493
-# Neighbours whose light and whose own errors count, nm, and the columns of a case that are asked.
-NEIGHBOURS_NM, ASKED = 0.26, 500
+# Neighbours whose light and whose own errors count, nm, and about how many columns of a zone are asked.
+NEIGHBOURS_NM, ASKED = 0.26, 300
 # Correlation of successive rows' displacements (y, x). The truth tells their spread; this is where the marginal
 # likelihood of the rows is largest in D01 and D11, which have the dose to say.
 ROW_CORRELATION = (0.0, 0.6)
@@ -27,7 +27,8 @@ def zones(labels: np.ndarray, yx_px: np.ndarray, pixel_nm: float) -> np.ndarray:
         np.moveaxis(front, axis, 0)[1:] |= (one != other) & (one > 0) & (other > 0)
     zone = np.full(len(yx_px), "bulk", dtype=object)
     for name, where in (("front", front), ("vacuum", labels == 0)):
-        if where.any():
+        # Labels of a crystal that is no cathode say nothing about where it ends.
+        if where.any() and labels.any():
             zone[distance_transform_edt(~where)[row, col] * pixel_nm <= NEAR_NM] = name
     return zone
 
@@ -114,9 +115,9 @@ def over_bound(
     error = (found.yx_nm[pairs[:, 0]] - true.yx_nm[pairs[:, 1]]) * 1e3
     error -= error.mean(0)
     zone = zones(labels, true.yx_px[pairs[:, 1]], pixel)
-    # Every zone is asked in full up to its share: fronts and edges hold few columns.
+    # Every zone is asked for itself: fronts and edges hold few columns.
     asked = np.concatenate(
-        [k[:: max(1, len(k) * 3 // ASKED)] for k in (np.flatnonzero(zone == z) for z in ("bulk", "front", "vacuum"))]
+        [k[:: max(1, len(k) // ASKED)] for k in (np.flatnonzero(zone == z) for z in ("bulk", "front", "vacuum"))]
     )
     tree, variance = cKDTree(found.yx_nm), np.empty((len(asked), 2, 3))
     for n, k in enumerate(asked):
