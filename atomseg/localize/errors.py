@@ -3,7 +3,8 @@
 import torch
 
 from atomseg.localize.model import LEVEL, N_PARAMETERS, Fit, derivatives, put
-from atomseg.localize.solve import Normal, Problem, between, neighbour_pairs
+from atomseg.localize.normal import Normal, Problem, between
+from atomseg.localize.solve import neighbour_pairs
 from atomseg.localize.windows import LINEAR, Grid, anchors, disc
 from atomseg.localize.workers import in_order
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place, whole_windows
-from atomseg.localize.solve import Normal, Problem
+from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place
+from atomseg.localize.normal import Normal, Problem
 from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUARTIC, Grid, disc, polynomial_products
 from atomseg.localize.workers import in_order
 
@@ -95,8 +95,6 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     index = chosen.cpu().numpy()
     nearest = cKDTree(fit.yx_nm.cpu().numpy()).query(fit.yx_nm[chosen].cpu().numpy(), k=2)[0][:, 1]
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
-    # A window that leaves the image hardly tells a column's parameters apart: what is left of rounding looks like rows.
-    witness &= whole_windows(problem.canvas, fit.take(chosen), problem.radius_nm[chosen])
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):

@@ -8,7 +8,8 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, place
 from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals, smooth_level
-from atomseg.localize.solve import Prior, Problem, Solved, add_prior, normal_equations, solve
+from atomseg.localize.normal import Prior, Problem, add_prior, normal_equations
+from atomseg.localize.solve import Solved, solve
 from atomseg.localize.windows import NARROWEST_NM, WIDEST_NM, Canvas, disc
 
 FWHM_PER_SIGMA = 2.3548200450309493

@@ -12,7 +12,7 @@ import torch
 
 from atomseg.localize.model import P_XX, P_YX, P_YY, Fit
 from atomseg.localize.noise import Noise
-from atomseg.localize.solve import Prior
+from atomseg.localize.normal import Prior
 from atomseg.localize.windows import MARGIN_NM, Canvas
 
 # Coarse pixels are at most this large, nm: 0.57 standard deviations of the narrowest columns in use (35 pm), at which

@@ -24,8 +24,9 @@ from atomseg.localize.learn import (
 from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixels, origin_nm, sharpen, sharpen_prior
 from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, residual, whole_windows
 from atomseg.localize.noise import inverse_variance, smooth_level
+from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, strongest
-from atomseg.localize.solve import Problem, Solved, add_prior, neighbour_pairs, normal_equations, resume, solve
+from atomseg.localize.solve import Solved, neighbour_pairs, resume, solve
 from atomseg.localize.windows import MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
 from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
