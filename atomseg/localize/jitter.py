@@ -24,6 +24,8 @@ CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.9)
 LEAST_GAIN = 6.0
 # Smooth displacements are the columns' own: their eigenvalues are zero, and stay above rounding errors with this share.
 RIDGE = 1e-6
+# Directions of the common misfit with less than this share of the largest curvature are the columns' own.
+COMMON_SHARE = 1e-4
 # Rows are solved in blocks; what is further apart than the overlap shares no column and next to no correlation.
 BLOCK_ROWS, OVERLAP_ROWS = 384, 64
 # A column whose nearest neighbour is closer than this many window radii shares bright pixels with it. Counted twice
@@ -180,7 +182,8 @@ def _all_rows(
         at = (first[asked, None] + k + np.arange(k)).ravel()
         seen = np.bincount(at, information[asked].ravel(), minlength=height + 2 * k)
         system = _band(seen, shown[asked], first[asked] + k)[k : k + height]
-        told = np.bincount(at, score[asked].ravel(), minlength=height + 2 * k)[k : k + height]
+        own = _without_common(information[asked], score[asked], shown[asked])
+        told = np.bincount(at, own.ravel(), minlength=height + 2 * k)[k : k + height]
         rows.append(_Rows(first=first, answer=answer, system=system, score=told))
     return rows
 
@@ -217,6 +220,23 @@ def _row_sums(
         coupling = torch.cat([by_light[some] @ quartic.transpose(1, 2), by_pixel[some] @ cubic.transpose(1, 2)], dim=1)
         sums.append((coupling.double(), (seen @ slope[some, :, None])[:, :, 0].double()))
     return sums
+
+
+def _without_common(information: np.ndarray, score: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """(n, k) scores without what all columns show at the same height about their centres.
+
+    That is the misfit of their common shape. Inside the image it cancels, since every row meets columns at all heights,
+    but at the ends of the crystal it would push rows that nothing holds: smooth displacements cost next to nothing.
+    """
+    k = score.shape[1]
+    flat = shown.reshape(-1, k)
+    curvature = np.diag(information.sum(0)) - flat.T @ flat
+    value, vector = np.linalg.eigh(curvature)
+    # Displacements that the columns' own parameters take leave no curvature.
+    held = value > COMMON_SHARE * value.max()
+    common = vector[:, held] @ ((vector[:, held].T @ score.sum(0)) / value[held])
+    taken = np.einsum("npk,np->nk", shown, shown @ common)
+    return np.asarray(score - information * common + taken)
 
 
 def _band(information: np.ndarray, shown: np.ndarray, first: np.ndarray) -> np.ndarray:
