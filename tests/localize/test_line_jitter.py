@@ -109,8 +109,8 @@ def ramp_pm(monkeypatch):
 
 
 def test_a_misfit_that_all_columns_share_is_not_taken_for_rows(monkeypatch):
-    # A tail that is no Gaussian leaves the same residual around every column. Rows in the middle meet it at all heights;
-    # the first and last rows do not, and slow displacements are next to free: the ends used to be bent.
+    # A tail that is no Gaussian leaves the same residual around every column. Rows in the middle meet it at all
+    # heights; the first and last rows do not, and slow displacements are next to free: the ends used to be bent.
     with_care = ramp_pm(monkeypatch)
     monkeypatch.setattr(jitter, "_without_common", lambda information, score, shown: score)
     careless = ramp_pm(monkeypatch)
