@@ -2,9 +2,11 @@
 
 import torch
 
-from atomseg.localize.model import LEVEL, N_PARAMETERS, Fit, derivatives, gaussian
-from atomseg.localize.solve import Normal, Problem, between, neighbour_pairs
-from atomseg.localize.windows import CUBIC, LINEAR, QUADRATIC, Grid, anchors, disc, shift_matrix
+from atomseg.localize.model import LEVEL, N_PARAMETERS, Fit, derivatives, put
+from atomseg.localize.normal import Normal, Problem, between
+from atomseg.localize.solve import neighbour_pairs
+from atomseg.localize.windows import LINEAR, Grid, anchors, disc
+from atomseg.localize.workers import in_order
 
 # Beyond this many typical standard deviations two Gaussians share less than exp(-d²/4) = 0.6 % of their information.
 OVERLAP_UNITS = 4.5
@@ -56,11 +58,15 @@ def _from_pairs(
         return added
     grid = disc(problem.canvas, float(problem.radius_nm[pairs].max()), fit.unit_nm)
     first, second = slice(0, N_PARAMETERS), slice(N_PARAMETERS, 2 * N_PARAMETERS)
-    for some in pairs.split(grid.chunk):
+
+    def both_ways(some: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        forward, shared = _cross_information(problem, fit, some[:, 0], some[:, 1], grid)
+        return some, forward, shared, _cross_information(problem, fit, some[:, 1], some[:, 0], grid)[0]
+
+    chunks = [pairs[some] for some in grid.chunks(len(pairs))]
+    for some, forward, shared, backward in in_order(both_ways, chunks, problem.workers):
         i, j = some[:, 0], some[:, 1]
         units = scale[i][:, :, None] * scale[j][:, None, :]
-        forward, shared = _cross_information(problem, fit, i, j, grid)
-        backward, _ = _cross_information(problem, fit, j, i, grid)
         noise = torch.zeros(len(some), 2 * N_PARAMETERS, 2 * N_PARAMETERS, dtype=own.dtype, device=own.device)
         noise[:, first, first], noise[:, second, second] = own[i], own[j]
         system = noise.clone()
@@ -86,20 +92,19 @@ def _cross_information(
     """
     one, other = fit.take(i), fit.take(j)
     base, shift = anchors(problem.canvas, one.yx_nm, fit.unit_nm)
-    about = shift_matrix(shift)
-    about_other = shift_matrix(shift + ((one.yx_nm - other.yx_nm) / fit.unit_nm).float())
-    weight = problem.weight[base + grid.flat]
+    here = put(one, base, shift)
+    there = put(other, base, shift + ((one.yx_nm - other.yx_nm) / fit.unit_nm).float())
+    weight = problem.weight.index_select(0, here.index(grid)).view(len(one), len(grid))
     weight = weight * (grid.radius2 <= (problem.radius_nm[i, None] / fit.unit_nm).float() ** 2)
-    distance2 = (about_other[:, 3] + about_other[:, 5]) @ grid.monomials[:, :QUADRATIC].T
+    distance2 = (there.about[:, 3] + there.about[:, 5]) @ grid.powers(2).T
     common = weight * (distance2 <= (problem.radius_nm[j, None] / fit.unit_nm).float() ** 2)
-    g, h = gaussian(one, about, grid), gaussian(other, about_other, grid)
-    by_one, by_other = derivatives(one, about), derivatives(other, about_other)
-    flat_one, flat_other = about[:, :LINEAR, :LINEAR], about_other[:, :LINEAR, :LINEAR]
-    powers = grid.monomials
+    g, h = here.gaussian(grid), there.gaussian(grid)
+    by_one, by_other = derivatives(one, here.about), derivatives(other, there.about)
+    flat_one, flat_other = here.about[:, :LINEAR, :LINEAR], there.about[:, :LINEAR, :LINEAR]
     result = torch.zeros(2, len(one), N_PARAMETERS, N_PARAMETERS, device=weight.device)
     for matrix, w in zip(result, (weight, common), strict=True):
-        matrix[:, :LEVEL, :LEVEL] = between(by_one, (w * g * h) @ powers, by_other)
-        matrix[:, LEVEL:, :LEVEL] = between(flat_one, (w * h) @ powers[:, :CUBIC], by_other)
-    result[1][:, :LEVEL, LEVEL:] = between(by_one, (common * g) @ powers[:, :CUBIC], flat_other)
-    result[1][:, LEVEL:, LEVEL:] = between(flat_one, common @ powers[:, :QUADRATIC], flat_other)
+        matrix[:, :LEVEL, :LEVEL] = between(by_one, (w * g * h) @ grid.powers(4), by_other)
+        matrix[:, LEVEL:, :LEVEL] = between(flat_one, (w * h) @ grid.powers(3), by_other)
+    result[1][:, :LEVEL, LEVEL:] = between(by_one, (common * g) @ grid.powers(3), flat_other)
+    result[1][:, LEVEL:, LEVEL:] = between(flat_one, common @ grid.powers(2), flat_other)
     return result[0], result[1]

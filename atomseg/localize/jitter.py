@@ -11,18 +11,21 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, LEVEL, N_PARAMETERS, Fit, background, derivatives, gaussian
-from atomseg.localize.solve import Normal, Problem
-from atomseg.localize.windows import LINEAR, QUADRATIC, Grid, anchors, disc, shift_matrix
+from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place
+from atomseg.localize.normal import Normal, Problem
+from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUARTIC, Grid, disc, polynomial_products
+from atomseg.localize.workers import in_order
 
 # Jitter as a first-order autoregressive process: standard deviations (nm) and correlations of successive rows to choose
 # from. Micrographs have 0 to 40 pm; without a line synchronization rows are correlated up to 0.9.
 SPREADS_NM = np.geomspace(0.0003, 0.06, 40)
-CORRELATIONS = (0.0, 0.4, 0.7, 0.9)
+CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.9)
 # Gain in log likelihood from which jitter is believed. Two parameters reach 4.6 by chance once in a hundred images.
 LEAST_GAIN = 6.0
 # Smooth displacements are the columns' own: their eigenvalues are zero, and stay above rounding errors with this share.
 RIDGE = 1e-6
+# Directions of the common misfit with less than this share of the largest curvature are the columns' own.
+COMMON_SHARE = 1e-4
 # Rows are solved in blocks; what is further apart than the overlap shares no column and next to no correlation.
 BLOCK_ROWS, OVERLAP_ROWS = 384, 64
 # A column whose nearest neighbour is closer than this many window radii shares bright pixels with it. Counted twice
@@ -53,19 +56,20 @@ class Jitter:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What each column says about the rows that it covers, for displacements along one axis; lengths in units.
+    """What each column says about the k rows that it covers, for displacements along one axis; lengths in units.
 
-    `first` (n,) row of the image at which a column's k rows begin, `information` (n, k) squares of the slopes, `score`
-    (n, k) slopes times residual, `coupling` (n, 9, k) slopes times the derivatives of the column's own parameters.
+    `first` (n,) row of the image at which a column's rows begin, `answer` (n, k) how its position answers to a
+    displacement of each, `system` (height, k) upper diagonals of the rows' normal matrix with the columns' parameters
+    eliminated, `score` (height,) its right-hand side.
     """
 
     first: np.ndarray
-    information: np.ndarray
+    answer: np.ndarray
+    system: np.ndarray
     score: np.ndarray
-    coupling: np.ndarray
 
 
-def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal, usable: torch.Tensor) -> Jitter:
+def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, usable: torch.Tensor) -> Jitter:
     """Displacement of the scan rows and what it means for the columns.
 
     The image near a column is its model, plus derivatives times changes of its parameters, plus the model's slope times
@@ -78,8 +82,8 @@ def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal,
         Image, windows, weights.
     fit : Fit
         The end of the joint fit.
-    total : torch.Tensor
-        Flat sum of its Gaussians.
+    left : torch.Tensor
+        Flat image minus all Gaussians.
     normal : Normal
         Its normal equations, prior included.
     usable : torch.Tensor
@@ -91,99 +95,169 @@ def line_jitter(problem: Problem, fit: Fit, total: torch.Tensor, normal: Normal,
     if len(chosen) < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     index = chosen.cpu().numpy()
-    gradient = normal.gradient[chosen].double().cpu().numpy()
-    inverse = torch.linalg.inv(normal.curvature[chosen].double()).cpu().numpy()
     nearest = cKDTree(fit.yx_nm.cpu().numpy()).query(fit.yx_nm[chosen].cpu().numpy(), k=2)[0][:, 1]
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
-    for axis, rows in enumerate(_all_rows(problem, fit.take(chosen), total, problem.radius_nm[chosen])):
-        # How each column's position along the axis answers to a displacement of each row, per unit.
-        solved = inverse @ rows.coupling
-        answer = -solved[:, axis]
-        eliminated = rows.coupling.transpose(0, 2, 1) @ solved
-        # The fit ends within a tolerance; what is left of its gradient is not the rows' doing.
-        rest = (gradient[:, None] @ solved)[:, 0]
-        told = _Rows(rows.first, rows.information, rows.score - rest, rows.coupling)
-        system, score = _band(told, eliminated, problem.canvas.shape[0], witness)
-        system[:, 0] += RIDGE * system[:, 0].max()
-        prior = _prior(system, score, fit.unit_nm)
+    for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):
+        rows.system[:, 0] += RIDGE * rows.system[:, 0].max()
+        prior = _prior(rows.system, rows.score, fit.unit_nm)
         if prior is None:
             continue
-        shift, covariance = _solve_rows(system, score, prior, rows)
-        k = np.arange(rows.information.shape[1])
-        move[index, axis] = np.einsum("nk,nk->n", answer, shift[rows.first[:, None] + k]) * fit.unit_nm
-        variance[index, axis] = (answer[:, None] @ covariance @ answer[:, :, None])[:, 0, 0] * fit.unit_nm**2
+        shift, spread = _solve_rows(rows, prior)
+        k = np.arange(rows.answer.shape[1])
+        move[index, axis] = np.einsum("nk,nk->n", rows.answer, shift[rows.first[:, None] + k]) * fit.unit_nm
+        variance[index, axis] = spread * fit.unit_nm**2
         spreads[axis] = prior[0] * fit.unit_nm
     return Jitter(move, variance, (spreads[0], spreads[1]))
 
 
-def _all_rows(problem: Problem, fit: Fit, total: torch.Tensor, radius_nm: torch.Tensor) -> tuple[_Rows, _Rows]:
-    """Sums over each row of each column's window, for displacements along y and x; rows of the padded canvas."""
-    canvas = problem.canvas
-    grid = disc(canvas, float(radius_nm.max()), fit.unit_nm)
-    width = canvas.image.shape[1]
-    # Flat offsets are row * width + column with columns on both sides of zero.
-    height = torch.div(grid.flat + width // 2, width, rounding_mode="floor")
-    reach = int(height.max())
-    indicator = torch.nn.functional.one_hot(height + reach, 2 * reach + 1).float()
-    parts: tuple[list[list[np.ndarray]], list[list[np.ndarray]]] = ([], [])
-    for start in range(0, len(fit), grid.chunk):
-        rows = slice(start, start + grid.chunk)
-        both = _row_sums(problem, fit.take(rows), total, radius_nm=radius_nm[rows], grid=grid, indicator=indicator)
-        for part, sums in zip(parts, both, strict=True):
-            part.append([t.double().cpu().numpy() for t in sums])
-    first = torch.round(fit.yx_nm[:, 0] / canvas.step_nm[0]).long().cpu().numpy() - reach
-    y, x = (_Rows(first, *(np.concatenate(c) for c in zip(*part, strict=True))) for part in parts)
-    return y, x
+@dataclass(frozen=True)
+class _Sight:
+    """The columns that are moved with their rows.
+
+    `first` (n,) row at which their k rows begin, `placed`, `radius2` (n, 1) squared radius of their windows, `gradient`
+    (n, 9) and `root` (n, 9, 9) with root root^T the inverse of the curvature; along y and along x, as polynomials,
+    `slope` (n, 6) of the light by a displacement of the row, and its products `by_light` (n, 6, 15) and `by_pixel`
+    (n, 3, 10) with the derivatives of the light and of the background.
+    """
+
+    first: torch.Tensor
+    placed: Placed
+    radius2: torch.Tensor
+    gradient: torch.Tensor
+    root: torch.Tensor
+    slope: list[torch.Tensor]
+    by_light: list[torch.Tensor]
+    by_pixel: list[torch.Tensor]
+
+
+def _sight(problem: Problem, fit: Fit, normal: Normal, chosen: torch.Tensor, reach: int) -> _Sight:
+    """What `_row_sums` needs of the `chosen` columns, whose windows reach over so many rows."""
+    columns = fit.take(chosen)
+    placed = place(problem.canvas, columns)
+    curvature = normal.curvature[chosen].double()
+    scale = torch.diagonal(curvature, dim1=1, dim2=2).clamp_min(1e-30).rsqrt()
+    upper = torch.linalg.cholesky(curvature * scale[:, :, None] * scale[:, None, :]).transpose(1, 2)
+    identity = torch.eye(upper.shape[1], dtype=upper.dtype, device=upper.device).expand_as(upper)
+    by_gaussian, by_level = derivatives(columns, placed.about), placed.about[:, :LINEAR, :LINEAR]
+    # A pixel moved forward sees what a column moved back would show: the minus.
+    slopes = [-by_gaussian[:, axis] for axis in range(AMPLITUDE)]
+    return _Sight(
+        first=torch.round(columns.yx_nm[:, 0] / problem.canvas.step_nm[0]).long() - reach,
+        placed=placed,
+        radius2=(problem.radius_nm[chosen, None] / fit.unit_nm).float() ** 2,
+        gradient=normal.gradient[chosen].double(),
+        root=scale[:, :, None] * torch.linalg.solve_triangular(upper, identity, upper=True),
+        slope=slopes,
+        by_light=[polynomial_products(slope, by_gaussian) for slope in slopes],
+        by_pixel=[polynomial_products(slope, by_level) for slope in slopes],
+    )
+
+
+def _all_rows(
+    problem: Problem, fit: Fit, left: torch.Tensor, *, normal: Normal, chosen: torch.Tensor, asked: np.ndarray
+) -> list[_Rows]:
+    """What the `chosen` columns, and of them only the `asked` (bool), say about displacements along y and along x."""
+    grid = disc(problem.canvas, float(problem.radius_nm[chosen].max()), fit.unit_nm, corners=True)
+    k, height = grid.rows, problem.canvas.shape[0]
+    sight = _sight(problem, fit, normal, chosen, k // 2)
+
+    def sums(some: slice) -> list[np.ndarray]:
+        parts = []
+        for axis, (coupling, score) in enumerate(_row_sums(problem.weight, left, sight, some, grid)):
+            root = sight.root[some]
+            shown = root.transpose(1, 2) @ coupling
+            # How each column's position along the axis answers to a displacement of each row, per unit.
+            answer = -(root[:, axis, None] @ shown)[:, 0]
+            # The fit ends within a tolerance; what is left of its gradient is not the rows' doing.
+            rest = ((sight.gradient[some, None] @ root) @ shown)[:, 0]
+            parts += [answer, score - rest, -coupling[:, axis], shown]
+        return [part.cpu().numpy() for part in parts]
+
+    chunks = in_order(sums, grid.chunks(len(chosen)), problem.workers)
+    parts = [np.concatenate(values) for values in zip(*chunks, strict=True)]
+    first, rows = sight.first.cpu().numpy(), []
+    for answer, score, information, shown in (parts[:4], parts[4:]):
+        at = (first[asked, None] + k + np.arange(k)).ravel()
+        seen = np.bincount(at, information[asked].ravel(), minlength=height + 2 * k)
+        system = _band(seen, shown[asked], first[asked] + k)[k : k + height]
+        own = _without_common(information[asked], score[asked], shown[asked])
+        told = np.bincount(at, own.ravel(), minlength=height + 2 * k)[k : k + height]
+        rows.append(_Rows(first=first, answer=answer, system=system, score=told))
+    return rows
 
 
 def _row_sums(
-    problem: Problem,
-    fit: Fit,
-    total: torch.Tensor,
-    *,
-    radius_nm: torch.Tensor,
-    grid: Grid,
-    indicator: torch.Tensor,
-) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Information, score and coupling of a chunk of columns, along y and along x."""
-    base, shift = anchors(problem.canvas, fit.yx_nm, fit.unit_nm)
-    about = shift_matrix(shift)
-    index = base + grid.flat
-    weight = problem.weight[index] * (grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2)
-    residual = problem.canvas.image.reshape(-1)[index] - total[index] - background(fit, about, grid)
-    powers = grid.monomials[:, :QUADRATIC].T
-    jacobian = torch.empty(len(fit), N_PARAMETERS, len(grid), device=weight.device)
-    jacobian[:, :LEVEL] = (derivatives(fit, about) @ powers) * gaussian(fit, about, grid)[:, None]
-    jacobian[:, LEVEL:] = about[:, :LINEAR, :LINEAR] @ powers[:LINEAR]
+    weights: torch.Tensor, left: torch.Tensor, sight: _Sight, some: slice, grid: Grid
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Coupling (n, 9, k) of each row's displacement to the column's parameters, and score (n, k), along y and x.
+
+    Sums along a row are products with powers of x; what they are multiplied with across rows is the same for all pixels
+    of one.
+    """
+    placed, radius2 = sight.placed.take(some), sight.radius2[some]
+    k = grid.rows
+    shape, square = (len(radius2), len(grid)), (len(radius2), k, -1)
+    index = placed.index(grid)
+    weight = weights.index_select(0, index).view(shape)
+    weight *= grid.radius2 <= radius2
+    g = placed.gaussian(grid)
+    difference = left.index_select(0, index).view(shape).sub_(placed.background(grid))
+    light = weight * g
+    along_x = grid.powers(4).view(k, -1, QUARTIC)[0][:, [MONOMIALS.index((0, p)) for p in range(5)]]
+    along_y = grid.powers(4).view(k, -1, QUARTIC)[:, 0][:, [MONOMIALS.index((p, 0)) for p in range(5)]]
+
+    def moments(values: torch.Tensor, degree: int) -> torch.Tensor:
+        """(n, k, m) sums of monomials in every row."""
+        in_row = values.view(square) @ along_x[:, : degree + 1]
+        wanted = MONOMIALS[: COUNTS[degree]]
+        return in_row[:, :, [q for _, q in wanted]] * along_y[:, [p for p, _ in wanted]]
+
+    quartic, cubic, seen = moments(light * g, 4), moments(light, 3), moments(light * difference, 2)
     sums = []
-    for axis in range(AMPLITUDE):
-        # A pixel moved forward sees what a column moved back would show.
-        slope = -weight * jacobian[:, axis]
-        sums.append(
-            (
-                (-slope * jacobian[:, axis]) @ indicator,
-                (slope * residual) @ indicator,
-                (slope[:, None] * jacobian) @ indicator,
-            )
-        )
+    for slope, by_light, by_pixel in zip(sight.slope, sight.by_light, sight.by_pixel, strict=True):
+        coupling = torch.cat([by_light[some] @ quartic.transpose(1, 2), by_pixel[some] @ cubic.transpose(1, 2)], dim=1)
+        sums.append((coupling.double(), (seen @ slope[some, :, None])[:, :, 0].double()))
     return sums
 
 
-def _band(rows: _Rows, eliminated: np.ndarray, height: int, witness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(height, k) upper diagonals of the rows' normal matrix, columns eliminated, and (height,) right-hand side."""
-    k = rows.information.shape[1]
-    local = np.arange(k)
-    system, score = np.zeros((height + 2 * k) * k), np.zeros(height + 2 * k)
-    at = rows.first[witness, None] + k + local
-    np.add.at(score, at, rows.score[witness])
-    np.add.at(system, at * k, rows.information[witness])
-    asked = eliminated[witness]
-    for distance in range(k):
-        pair = asked[:, local[: k - distance], local[distance:]]
-        np.add.at(system, at[:, : k - distance] * k + distance, -pair)
-    return system.reshape(-1, k)[k : k + height], score[k : k + height]
+def _without_common(information: np.ndarray, score: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """(n, k) scores without what all columns show at the same height about their centres.
+
+    That is the misfit of their common shape. Inside the image it cancels, since every row meets columns at all heights,
+    but at the ends of the crystal it would push rows that nothing holds: smooth displacements cost next to nothing.
+    """
+    k = score.shape[1]
+    flat = shown.reshape(-1, k)
+    curvature = np.diag(information.sum(0)) - flat.T @ flat
+    value, vector = np.linalg.eigh(curvature)
+    # Displacements that the columns' own parameters take leave no curvature.
+    held = value > COMMON_SHARE * value.max()
+    common = vector[:, held] @ ((vector[:, held].T @ score.sum(0)) / value[held])
+    taken = np.einsum("npk,np->nk", shown, shown @ common)
+    return np.asarray(score - information * common + taken)
+
+
+def _band(information: np.ndarray, shown: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """(rows, k) upper diagonals of the rows' normal matrix: what they show, less what columns may take of it.
+
+    `information` (rows,), `shown` (n, 9, k) displacements as each column's parameters take them, scaled to unit errors,
+    `first` (n,) row at which a column's rows begin. Columns that begin at the same row are one matrix product.
+    """
+    rows, k = len(information), shown.shape[2]
+    taken = np.zeros((rows, k, k))
+    order = np.argsort(first, kind="stable")
+    begin = np.flatnonzero(np.diff(first[order], prepend=-1))
+    for start, stop in zip(begin, [*begin[1:], len(order)], strict=True):
+        together = shown[order[start:stop]].reshape(-1, k)
+        taken[first[order[start]]] = together.T @ together
+    system = np.zeros((rows + k, k))
+    system[:rows, 0] = information
+    for row in range(k):
+        for distance in range(k - row):
+            system[row : row + rows, distance] -= taken[:, row, row + distance]
+    return system[:rows]
 
 
 def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -227,14 +301,15 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float
     return best
 
 
-def _solve_rows(
-    system: np.ndarray, score: np.ndarray, prior: tuple[float, float], rows: _Rows
-) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement of every row (padded so that all columns' rows exist) and its (n, k, k) covariance by column."""
-    height, k = len(score), rows.information.shape[1]
-    # Rows outside the image, which windows at the border reach, are not displaced.
-    shift = np.zeros(height + 2 * k)
-    covariance = np.zeros((len(rows.first), k, k))
+def _solve_rows(rows: _Rows, prior: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement of every row (padded so that all columns' rows exist) and (n,) the variance that it leaves a column.
+
+    Rows outside the image, which windows at the border reach, are not displaced; negative row numbers wrap to the
+    padding at the end.
+    """
+    system, score = rows.system, rows.score
+    height, k = len(score), rows.answer.shape[1]
+    shift, variance = np.zeros(height + 2 * k), np.zeros(len(rows.first))
     centre = rows.first + k // 2
     step = BLOCK_ROWS - 2 * OVERLAP_ROWS
     for start in range(0, height, step):
@@ -245,10 +320,18 @@ def _solve_rows(
         stop = min(start + step, height)
         shift[start:stop] = (posterior @ score[low:high])[start - low : stop - low]
         mine = np.flatnonzero((centre >= start) & (centre < stop))
-        at = rows.first[mine, None] + np.arange(k) - low
-        known = (at >= 0) & (at < high - low)
-        at = np.where(known, at, 0)
-        both = known[:, :, None] & known[:, None, :]
-        covariance[mine] = np.where(both, posterior[at[:, :, None], at[:, None, :]], 0.0)
-    # Negative row numbers of windows at the upper border wrap to the padding at the end, which is zero.
-    return shift, covariance
+        variance[mine] = _quadratic(posterior, rows.first[mine] - low, rows.answer[mine])
+    return shift, variance
+
+
+def _quadratic(matrix: np.ndarray, first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(n,) v^T M v with the block of a symmetric matrix that begins at `first`; zeros are outside the matrix."""
+    k = vectors.shape[1]
+    around = np.pad(matrix, k)
+    total = np.zeros(len(first))
+    for distance in range(k):
+        diagonal = np.diagonal(around, distance)
+        at = first[:, None] + k + np.arange(k - distance)
+        products = vectors[:, : k - distance] * vectors[:, distance:]
+        total += (1.0 if distance == 0 else 2.0) * np.einsum("nk,nk->n", products, diagonal[at])
+    return total

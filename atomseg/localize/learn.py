@@ -6,15 +6,20 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, LEVEL, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, background, render
-from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals
-from atomseg.localize.solve import Prior, Problem, add_prior, normal_equations, solve
-from atomseg.localize.windows import Canvas, anchors, disc, shift_matrix
+from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, place
+from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals, smooth_level
+from atomseg.localize.normal import Prior, Problem, add_prior, normal_equations
+from atomseg.localize.solve import Solved, solve
+from atomseg.localize.windows import NARROWEST_NM, WIDEST_NM, Canvas, disc
 
 FWHM_PER_SIGMA = 2.3548200450309493
 # First guess of a column's standard deviation, nm: the middle of what probes in use give (0.035 to 0.1).
 FIRST_UNIT_NM = 0.05
-NARROWEST_NM, WIDEST_NM = 0.025, 0.14
+# Smoothing of the level by which a pixel's noise goes, in standard deviations of a column.
+SMOOTH_UNITS = 0.5
+# The same for what the fitted Gaussians leave: wide enough to average over the noise, narrower than a step of the
+# background matters.
+SMOOTH_REST_UNITS = 1.5
 # The sample: patches of neighbouring columns, of which the inner ones, whose neighbours are all in the patch, are used.
 N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
 # Scatter of the shape (relative precision) and of background slopes (typical amplitudes per standard deviation) below
@@ -49,24 +54,7 @@ def start(seeds_nm: torch.Tensor, unit_nm: float, prior: Prior) -> Fit:
     return Fit(seeds_nm.clone(), shape, unit_nm)
 
 
-def problem(
-    canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, *, noise: Noise, prior: Prior, window_fwhm: float
-) -> Problem:
-    """Problem with windows for these seeds and the settings of a quick fit."""
-    radius = window_radius_nm(seeds_nm.cpu().numpy(), unit_nm, canvas.step_nm, window_fwhm)
-    return Problem(
-        canvas=canvas,
-        seeds_nm=seeds_nm,
-        radius_nm=torch.from_numpy(radius).to(seeds_nm.device),
-        weight=inverse_variance(canvas, noise, 0.5 * unit_nm),
-        prior=prior,
-        max_shift_nm=0.07,
-        tolerance_nm=1e-3,
-        max_iterations=14,
-    )
-
-
-def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[float, Noise, Prior]:
+def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: int) -> tuple[float, Noise, Prior]:
     """Typical standard deviation of a column (nm), noise and prior.
 
     Parameters
@@ -77,6 +65,8 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[f
         (N, 2) float64 starting positions, nm.
     window_fwhm : float
         Radius of the windows in widths.
+    workers : int
+        Threads.
     """
     chosen, inner = _sample(seeds_nm.cpu().numpy())
     sample = seeds_nm[torch.from_numpy(chosen).to(seeds_nm.device)]
@@ -85,11 +75,24 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[f
     unit = max(FIRST_UNIT_NM, 0.6 * max(canvas.step_nm))
     contrast = float(torch.quantile(canvas.image.reshape(-1)[:: max(1, canvas.image.numel() // 100_000)], 0.99))
     prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast)
+    level = smooth_level(canvas, SMOOTH_UNITS * unit)
     for _ in range(3):
-        task = problem(canvas, sample, unit, noise=noise, prior=prior, window_fwhm=window_fwhm)
+        radius = window_radius_nm(sample.cpu().numpy(), unit, canvas.step_nm, window_fwhm)
+        task = Problem(
+            canvas=canvas,
+            seeds_nm=sample,
+            radius_nm=torch.from_numpy(radius).to(sample.device),
+            weight=inverse_variance(canvas, noise, level),
+            noise=noise,
+            prior=prior,
+            max_shift_nm=0.07,
+            tolerance_nm=1e-3,
+            max_iterations=14,
+            workers=workers,
+        )
         solved = solve(task, start(sample, unit, prior))
         bright = _bright(solved.fit, torch.from_numpy(inner).to(sample.device) & ~solved.failed)
-        noise = _noise(task, solved.fit, bright, noise)
+        noise = seen_noise(task, solved.fit, solved.left, bright, noise)
         typical = solved.fit.shape[bright][:, 1:4].median(dim=0).values.tolist() if len(bright) else [1.0, 1.0, 0.0]
         size = max(typical[0] * typical[1] - typical[2] ** 2, 1e-3) ** -0.25
         prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * _typical_amplitude(solved.fit, bright))
@@ -97,7 +100,8 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float) -> tuple[f
         if abs(found / unit - 1.0) < 0.1 or len(bright) < 3:
             break
         unit = found
-    return unit, noise, _scatter(task, solved.fit, bright, noise)
+    quiet = replace(task, weight=inverse_variance(canvas, noise, level))
+    return unit, noise, _scatter(quiet, solved, bright)
 
 
 def _sample(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,31 +127,50 @@ def _typical_amplitude(fit: Fit, rows: torch.Tensor) -> float:
     return float(fit.shape[rows, AMPLITUDE - 2].median().clamp_min(1e-3)) if len(rows) else 1.0
 
 
-def _noise(task: Problem, fit: Fit, rows: torch.Tensor, previous: Noise) -> Noise:
-    """Noise from what the fit of `rows` leaves over; the previous one when there are none."""
+def seen_noise(task: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor, previous: Noise) -> Noise:
+    """Noise from what the fit of `rows` leaves over; the previous one when there are none.
+
+    Parameters
+    ----------
+    task : Problem
+        Image and windows.
+    fit : Fit
+        All columns.
+    left : torch.Tensor
+        Flat image minus all Gaussians.
+    rows : torch.Tensor
+        (n,) int64 columns to ask.
+    previous : Noise
+        What was thought before.
+    """
     if not len(rows):
         return previous
     canvas = task.canvas
-    total = render(canvas, fit)
     grid = disc(canvas, float(task.radius_nm[rows].max()), fit.unit_nm)
     some = fit.take(rows)
-    base, shift = anchors(canvas, some.yx_nm, fit.unit_nm)
-    index = base + grid.flat
-    level = total[index] + background(some, shift_matrix(shift), grid)
-    residual = canvas.image.reshape(-1)[index] - level
+    placed = place(canvas, some)
+    index = placed.base.long() + grid.flat
+    over = left[index] - placed.background(grid)
+    level = canvas.image.reshape(-1)[index] - over
     used = (grid.radius2 <= (task.radius_nm[rows, None] / fit.unit_nm) ** 2) & (canvas.valid.reshape(-1)[index] > 0)
     pixels = max(float(used.sum()) / len(rows), 9.5)
     # Nine parameters a column, of which the pulls leave about seven.
-    return noise_from_residuals(level[used].cpu().numpy(), residual[used].cpu().numpy(), pixels / (pixels - 7.0))
+    return noise_from_residuals(level[used].cpu().numpy(), over[used].cpu().numpy(), pixels / (pixels - 7.0))
 
 
-def _scatter(task: Problem, fit: Fit, rows: torch.Tensor, noise: Noise) -> Prior:
+def bright_sample(fit: Fit, usable: torch.Tensor) -> torch.Tensor:
+    """Indices of at most some hundred of the brighter usable columns, spread evenly over all."""
+    rows = _bright(fit, usable)
+    return rows[:: max(1, len(rows) // (N_PATCHES * PATCH_INNER))]
+
+
+def _scatter(task: Problem, solved: Solved, rows: torch.Tensor) -> Prior:
     """Typical shape, and the scatter of shape and slope beyond what noise makes."""
+    fit = solved.fit
     amplitude = _typical_amplitude(fit, rows)
     if len(rows) < 8:
         return Prior((1.0, 1.0, 0.0), LEAST_SHAPE_SD * 3.0, LEAST_SLOPE * 3.0 * amplitude)
-    quiet = replace(task, weight=inverse_variance(task.canvas, noise, 0.5 * fit.unit_nm))
-    normal = add_prior(normal_equations(quiet, fit, render(task.canvas, fit), rows), fit.take(rows), quiet.prior)
+    normal = add_prior(normal_equations(task, fit, solved.left, rows), fit.take(rows), task.prior)
     variance = torch.diagonal(torch.linalg.inv(normal.curvature.double()), dim1=1, dim2=2)
     values = torch.cat([torch.zeros(len(rows), 2, device=fit.shape.device), fit.shape[rows]], dim=1).double()
     middle = values.median(dim=0).values
@@ -159,6 +182,3 @@ def _scatter(task: Problem, fit: Fit, rows: torch.Tensor, noise: Noise) -> Prior
     slope_sd = max(float(beyond[[SLOPE_Y, SLOPE_X]].mean()) ** 0.5, LEAST_SLOPE * amplitude)
     shape = (float(middle[P_YY]), float(middle[P_XX]), float(middle[P_YX]))
     return Prior(shape, shape_sd, slope_sd)
-
-
-__all__ = ["FWHM_PER_SIGMA", "LEVEL", "learn", "problem", "start", "window_radius_nm"]

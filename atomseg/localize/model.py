@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from atomseg.localize.windows import LINEAR, QUADRATIC, Canvas, Grid, anchors, disc, shift_matrix
+from atomseg.localize.workers import in_order
 
 # Order of the parameters. Lengths are in units of the typical standard deviation, `Fit.unit_nm`:
 # position, peak height, precision (inverse covariance), background at the centre and its slope.
 Y, X, AMPLITUDE, P_YY, P_XX, P_YX, LEVEL, SLOPE_Y, SLOPE_X = range(9)
 N_PARAMETERS = 9
-# A Gaussian is drawn out to four standard deviations, where it is 3e-4 of its peak.
-RENDER_SIGMAS = 4.0
-# Most columns are narrower than this many typical standard deviations; the few others get their own, larger window.
-WIDE = 1.15
+# A typical Gaussian is drawn out to four standard deviations, where it is 3e-4 of its peak; the widest of those that
+# count as typical (below) to 3.5.
+RENDER_SIGMAS = 3.5
+# Flat indices of pixels and what to add to them.
+Light = tuple[torch.Tensor, torch.Tensor]
+# Most columns are narrower than this many typical standard deviations; the few others are drawn further out.
+WIDE, WIDEST = 1.15, 2.0
 
 
 @dataclass(frozen=True)
@@ -51,20 +56,55 @@ class Fit:
         return replace(self, yx_nm=yx_nm, shape=self.shape.index_add(0, rows, step[:, AMPLITUDE:]))
 
 
-def gaussian(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """(n, k) unit Gaussians on the grid; `about` (n, 6, 6) is the `shift_matrix` from grid to column.
+@dataclass(frozen=True)
+class Placed:
+    """Where columns stand on their canvas, ready for windows of pixels; one for all, because small operations cost.
 
-    The exponent is a quadratic form of the pixel, so that all of them are one matrix product.
+    Parameters
+    ----------
+    base : torch.Tensor
+        (n, 1) int32 flat index of the nearest pixel.
+    about : torch.Tensor
+        (n, 6, 6) float32, `shift_matrix` from that pixel to the column.
+    exponent, level : torch.Tensor
+        (n, 6) and (n, 3) float32, quadratic form in a Gaussian's exponent and local background, about that pixel.
     """
+
+    base: torch.Tensor
+    about: torch.Tensor
+    exponent: torch.Tensor
+    level: torch.Tensor
+
+    def take(self, rows: slice) -> "Placed":
+        """The columns `rows`."""
+        return Placed(self.base[rows], self.about[rows], self.exponent[rows], self.level[rows])
+
+    def index(self, grid: Grid) -> torch.Tensor:
+        """(n * k,) int32 flat indices of the windows' pixels."""
+        return (self.base + grid.flat).reshape(-1)
+
+    def gaussian(self, grid: Grid) -> torch.Tensor:
+        """(n, k) unit Gaussians: the exponent is a quadratic form of the pixel, all of them one matrix product."""
+        return (self.exponent @ grid.powers(2).T).exp_()
+
+    def background(self, grid: Grid) -> torch.Tensor:
+        """(n, k) local backgrounds."""
+        return self.level @ grid.powers(1).T
+
+
+def place(canvas: Canvas, fit: Fit) -> Placed:
+    """Columns on the grid of a canvas."""
+    base, shift = anchors(canvas, fit.yx_nm, fit.unit_nm)
+    return put(fit, base, shift)
+
+
+def put(fit: Fit, base: torch.Tensor, shift: torch.Tensor) -> Placed:
+    """Columns about given pixels: (n, 1) flat index, and (n, 2) pixel minus column, units."""
+    about = shift_matrix(shift)
     form = torch.zeros(len(fit), 1, QUADRATIC, device=about.device)
     form[:, 0, 3], form[:, 0, 4], form[:, 0, 5] = -0.5 * fit.get(P_YY), -fit.get(P_YX), -0.5 * fit.get(P_XX)
-    return torch.exp((form @ about)[:, 0] @ grid.monomials[:, :QUADRATIC].T)
-
-
-def background(fit: Fit, about: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """(n, k) local background of each column on the grid."""
-    form = (fit.shape[:, None, LEVEL - AMPLITUDE :] @ about[:, :LINEAR, :LINEAR])[:, 0]
-    return form @ grid.monomials[:, :LINEAR].T
+    level = (fit.shape[:, None, LEVEL - AMPLITUDE :] @ about[:, :LINEAR, :LINEAR])[:, 0]
+    return Placed(base, about, (form @ about)[:, 0], level)
 
 
 def derivatives(fit: Fit, about: torch.Tensor) -> torch.Tensor:
@@ -88,18 +128,52 @@ def longest_axis(fit: Fit) -> torch.Tensor:
     return smallest.clamp_min(0.1).rsqrt()
 
 
-def render(canvas: Canvas, fit: Fit) -> torch.Tensor:
-    """Flat float32 sum of the columns' Gaussians on the whole canvas."""
-    total = torch.zeros(canvas.image.numel(), device=canvas.image.device)
+def whole_windows(canvas: Canvas, fit: Fit, radius_nm: torch.Tensor) -> np.ndarray:
+    """(N,) bool, the window of a column, of (N,) radius, lies in the image."""
+    yx, radius = fit.yx_nm.cpu().numpy(), radius_nm.cpu().numpy()[:, None]
+    edge = (np.asarray(canvas.shape) - 0.5) * np.asarray(canvas.step_nm)
+    least = 0.5 * np.asarray(canvas.step_nm)
+    return np.asarray(((yx - radius >= -least) & (yx + radius <= edge)).all(1))
+
+
+def draw(image: torch.Tensor, canvas: Canvas, fit: Fit, sign: float, workers: int) -> None:
+    """Add the columns' Gaussians times `sign` to a flat image of the canvas, in place.
+
+    How far a column is drawn depends on its own width only, so that what was drawn can be taken away again.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (H * W,) float32, changed.
+    canvas : Canvas
+        Whose grid it is.
+    fit : Fit
+        Columns.
+    sign : float
+        Factor of their light.
+    workers : int
+        Threads.
+    """
     axis = longest_axis(fit)
-    for wanted in (axis <= WIDE, axis > WIDE):
-        columns = fit.take(wanted.nonzero()[:, 0])
-        if not len(columns):
+    for wanted, sigmas in ((axis <= WIDE, WIDE), (axis > WIDE, WIDEST)):
+        rows = wanted.nonzero()[:, 0]
+        if not len(rows):
             continue
-        grid = disc(canvas, RENDER_SIGMAS * float(axis[wanted].max()) * fit.unit_nm, fit.unit_nm)
-        for start in range(0, len(columns), grid.chunk):
-            some = columns.take(slice(start, start + grid.chunk))
-            base, shift = anchors(canvas, some.yx_nm, fit.unit_nm)
-            value = some.shape[:, :1] * gaussian(some, shift_matrix(shift), grid)
-            total.index_add_(0, (base + grid.flat).reshape(-1), value.reshape(-1))
-    return total
+        grid = disc(canvas, RENDER_SIGMAS * sigmas * fit.unit_nm, fit.unit_nm)
+
+        columns = fit.take(rows)
+        placed, peak = place(canvas, columns), sign * columns.shape[:, :1]
+
+        def light(some: slice, grid: Grid = grid, placed: Placed = placed, peak: torch.Tensor = peak) -> Light:
+            here = placed.take(some)
+            return here.index(grid), here.gaussian(grid).mul_(peak[some]).view(-1)
+
+        for index, value in in_order(light, grid.chunks(len(rows)), workers):
+            image.index_add_(0, index, value)
+
+
+def residual(canvas: Canvas, fit: Fit, workers: int) -> torch.Tensor:
+    """Flat float32 image of the canvas minus all columns' Gaussians."""
+    left = canvas.image.reshape(-1).clone()
+    draw(left, canvas, fit, -1.0, workers)
+    return left

@@ -29,11 +29,32 @@ class Noise:
         return (self.constant + self.gain * level).clamp_min(self.least)
 
 
-def inverse_variance(canvas: Canvas, noise: Noise, smooth_nm: float) -> torch.Tensor:
-    """Flat inverse variance of every pixel of the canvas, 0 where nothing was measured.
+def smooth_level(canvas: Canvas, smooth_nm: float) -> torch.Tensor:
+    """Flat image of the canvas smoothed over `smooth_nm` (standard deviation), mirrored at the border.
 
-    The level is the image smoothed over `smooth_nm` (standard deviation), so that a pixel's weight hardly follows its
-    own noise: weights from the raw counts would favour the low ones and bias amplitudes.
+    Before any fit it is what a pixel's noise goes by: its weight then hardly follows its own noise. Weights from the
+    raw counts would favour the low ones and bias amplitudes.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Image.
+    smooth_nm : float
+        Standard deviation of the smoothing, nm.
+    """
+    sigma = [max(smooth_nm / step, 0.5) for step in canvas.step_nm]
+    inside = slice(canvas.margin, -canvas.margin)
+    image, valid = canvas.image[inside, inside].cpu().numpy(), canvas.valid[inside, inside].cpu().numpy()
+    if valid.min() == 1.0:
+        level = gaussian_filter(image, sigma, mode="reflect", truncate=3.0)
+    else:
+        share = gaussian_filter(valid, sigma, mode="reflect", truncate=3.0)
+        level = gaussian_filter(image * valid, sigma, mode="reflect", truncate=3.0) / np.maximum(share, 1e-6)
+    return torch.from_numpy(np.pad(level, canvas.margin)).to(canvas.image.device).reshape(-1)
+
+
+def inverse_variance(canvas: Canvas, noise: Noise, level: torch.Tensor) -> torch.Tensor:
+    """Flat inverse variance of every pixel of the canvas, 0 where nothing was measured.
 
     Parameters
     ----------
@@ -41,15 +62,10 @@ def inverse_variance(canvas: Canvas, noise: Noise, smooth_nm: float) -> torch.Te
         Image.
     noise : Noise
         Variance as a function of the level.
-    smooth_nm : float
-        Standard deviation of the smoothing, nm.
+    level : torch.Tensor
+        (pixels,) expected value of every pixel.
     """
-    sigma = [max(smooth_nm / step, 0.5) for step in canvas.step_nm]
-    valid = canvas.valid.cpu().numpy()
-    level = gaussian_filter(canvas.image.cpu().numpy() * valid, sigma, mode="constant", truncate=3.0)
-    share = gaussian_filter(valid, sigma, mode="constant", truncate=3.0)
-    smooth = torch.from_numpy(level / np.maximum(share, 1e-6)).to(canvas.image.device)
-    return (canvas.valid / noise.variance(smooth)).reshape(-1)
+    return canvas.valid.reshape(-1) / noise.variance(level)
 
 
 def high_pass_noise(image: np.ndarray) -> Noise:

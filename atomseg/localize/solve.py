@@ -8,89 +8,34 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.model import (
     AMPLITUDE,
-    LEVEL,
     N_PARAMETERS,
     P_XX,
     P_YX,
     P_YY,
     SLOPE_X,
     SLOPE_Y,
+    WIDEST,
     Fit,
     X,
     Y,
-    background,
-    derivatives,
-    gaussian,
-    render,
+    draw,
+    residual,
 )
-from atomseg.localize.windows import (
-    CUBIC,
-    LINEAR,
-    QUADRATIC,
-    Canvas,
-    Grid,
-    anchors,
-    disc,
-    moment_matrix,
-    shift_matrix,
-)
+from atomseg.localize.normal import Normal, Problem, add_prior, normal_equations
 
-# Standard deviations of a column relative to the typical one; beyond, it is not a column or not one.
-NARROWEST, WIDEST = 0.5, 2.0
+# Least standard deviation of a column relative to the typical one; below it and beyond `WIDEST`, it is not one column.
+NARROWEST = 0.5
 # Levenberg's share of the diagonal: enough to tame a dim column, too little to slow a bright one.
 DAMPING = 0.01
 # Longest step of a position, in typical standard deviations, and of a precision.
 LONGEST_STEP = 0.35
-# Degrees of freedom of the scatter of background slopes.
-STUDENT = 3.0
 # A step of this share of a column's own error is no step.
 NEGLIGIBLE = 0.03
+# How much a neighbour's light pushes, times the overlap: its flank counts for more than its share in a column's light.
+INFLUENCE = 3.0
 # Rounds in which only amplitude and background move: the start knows neither.
 LINEAR_ROUNDS = 2
 FREE_SLOPE = 20.0
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What columns of one image have in common, as a soft pull.
-
-    Parameters
-    ----------
-    shape : tuple of float
-        Typical precisions (yy, xx, yx) in inverse squared units.
-    shape_sd : float
-        How far a column's precisions scatter about them.
-    slope_sd : float
-        How far background slopes scatter about zero, intensity per unit length.
-    """
-
-    shape: tuple[float, float, float]
-    shape_sd: float
-    slope_sd: float
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Everything that stays fixed while the columns move; `weight` is the flat inverse variance of the pixels."""
-
-    canvas: Canvas
-    seeds_nm: torch.Tensor
-    radius_nm: torch.Tensor
-    weight: torch.Tensor
-    prior: Prior
-    max_shift_nm: float
-    tolerance_nm: float
-    max_iterations: int
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Normal equations of n columns, each alone: curvature (n, 9, 9), gradient (n, 9), chi² (n,), pixels (n,)."""
-
-    curvature: torch.Tensor
-    gradient: torch.Tensor
-    chi2: torch.Tensor
-    pixels: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -101,6 +46,8 @@ class Solved:
     ----------
     fit : Fit
         Columns.
+    left : torch.Tensor
+        Flat image minus all Gaussians.
     failed : torch.Tensor
         (N,) bool, left its neighbourhood or turned dark: back at its seed with the typical shape.
     unrest_nm : torch.Tensor
@@ -112,85 +59,11 @@ class Solved:
     """
 
     fit: Fit
+    left: torch.Tensor
     failed: torch.Tensor
     unrest_nm: torch.Tensor
     bounded: torch.Tensor
     iterations: int
-
-
-def normal_equations(problem: Problem, fit: Fit, total: torch.Tensor, rows: torch.Tensor) -> Normal:
-    """Curvature and gradient of the weighted squares of `rows`, without the prior.
-
-    Parameters
-    ----------
-    problem : Problem
-        Image and settings.
-    fit : Fit
-        All columns.
-    total : torch.Tensor
-        Flat sum of all Gaussians, from `render`.
-    rows : torch.Tensor
-        (n,) int64 columns.
-    """
-    difference = problem.canvas.image.reshape(-1) - total
-    grid = disc(problem.canvas, float(problem.radius_nm[rows].max()), fit.unit_nm)
-    parts = [
-        _sums(problem, fit.take(some), difference, problem.radius_nm[some], grid) for some in rows.split(grid.chunk)
-    ]
-    return Normal(*(torch.cat(values) for values in zip(*parts, strict=True)))
-
-
-def _sums(
-    problem: Problem, fit: Fit, difference: torch.Tensor, radius_nm: torch.Tensor, grid: Grid
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Curvature, gradient, chi² and pixels of a chunk of columns: sums over pixels as products with monomials."""
-    base, shift = anchors(problem.canvas, fit.yx_nm, fit.unit_nm)
-    about = shift_matrix(shift)
-    index = base + grid.flat
-    weight = problem.weight[index] * (grid.radius2 <= (radius_nm / fit.unit_nm).float()[:, None] ** 2)
-    g = gaussian(fit, about, grid)
-    weighted = weight * (difference[index] - background(fit, about, grid))
-    light = weight * g
-    by_gaussian, by_level = derivatives(fit, about), about[:, :LINEAR, :LINEAR]
-    curvature = torch.empty(len(fit), N_PARAMETERS, N_PARAMETERS, device=g.device)
-    gauss, level = slice(0, LEVEL), slice(LEVEL, N_PARAMETERS)
-    powers = grid.monomials
-    curvature[:, gauss, gauss] = between(by_gaussian, (light * g) @ powers, by_gaussian)
-    curvature[:, gauss, level] = between(by_gaussian, light @ powers[:, :CUBIC], by_level)
-    curvature[:, level, gauss] = curvature[:, gauss, level].transpose(1, 2)
-    curvature[:, level, level] = between(by_level, weight @ powers[:, :QUADRATIC], by_level)
-    gradient = torch.cat(
-        [
-            (by_gaussian @ ((weighted * g) @ powers[:, :QUADRATIC])[:, :, None])[:, :, 0],
-            (by_level @ (weighted @ powers[:, :LINEAR])[:, :, None])[:, :, 0],
-        ],
-        dim=1,
-    )
-    chi2 = (weighted * weighted / weight.clamp_min(1e-20)).sum(1)
-    return curvature, gradient, chi2, (weight > 0).sum(1)
-
-
-def between(left: torch.Tensor, sums: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Products of derivatives summed over pixels: left (n, p, r), right (n, q, c), sums of monomials (n, m)."""
-    return left @ moment_matrix(sums, left.shape[2], right.shape[2]) @ right.transpose(1, 2)
-
-
-def add_prior(normal: Normal, fit: Fit, prior: Prior) -> Normal:
-    """Normal equations with the pull towards typical shape and flat background.
-
-    Slopes are pulled as if drawn from Student's t with three degrees of freedom: most columns stand on flat ground and
-    gain from knowing it, those at the edge of a film or of the crystal do not and keep the slope that they see.
-    """
-    curvature, gradient = normal.curvature.clone(), normal.gradient.clone()
-    for index, mean in zip((P_YY, P_XX, P_YX), prior.shape, strict=True):
-        curvature[:, index, index] += prior.shape_sd**-2
-        gradient[:, index] += (mean - fit.get(index)) * prior.shape_sd**-2
-    steep2 = (fit.get(SLOPE_Y) ** 2 + fit.get(SLOPE_X) ** 2) / prior.slope_sd**2
-    pull = prior.slope_sd**-2 * (STUDENT + 2.0) / (STUDENT + steep2)
-    for index in (SLOPE_Y, SLOPE_X):
-        curvature[:, index, index] += pull
-        gradient[:, index] -= fit.get(index) * pull
-    return replace(normal, curvature=curvature, gradient=gradient)
 
 
 def newton_step(normal: Normal, free: torch.Tensor) -> torch.Tensor:
@@ -250,6 +123,16 @@ def relaxation(n: int, pairs: torch.Tensor, distance_nm: torch.Tensor, unit_nm: 
     return (1.0 / (1.0 + 0.5 * total))[:, None].to(torch.float32)
 
 
+@dataclass(frozen=True)
+class _Motion:
+    """What columns remember: the share of a step that each takes, its bound, the last step, what is no step (nm)."""
+
+    share: torch.Tensor
+    longest: torch.Tensor
+    last: torch.Tensor
+    tolerance_nm: torch.Tensor
+
+
 def solve(problem: Problem, fit: Fit) -> Solved:
     """Joint fit of all columns.
 
@@ -263,49 +146,100 @@ def solve(problem: Problem, fit: Fit) -> Solved:
     fit : Fit
         Start.
     """
-    n, device = len(fit), fit.yx_nm.device
-    reach_nm = float(problem.radius_nm.max()) + 3.0 * fit.unit_nm
-    pairs, distance_nm = neighbour_pairs(fit.yx_nm, reach_nm)
-    longest = relaxation(n, pairs, distance_nm, fit.unit_nm)
-    share, last = longest.clone(), torch.zeros(n, AMPLITUDE, device=device)
-    failed = torch.zeros(n, dtype=torch.bool, device=device)
-    bounded, restless = failed.clone(), ~failed
-    tolerance = torch.full((n,), problem.tolerance_nm, device=device)
-    total = render(problem.canvas, fit)
-    rounds = 0
-    for rounds in range(1, problem.max_iterations + 1):
+    failed = torch.zeros(len(fit), dtype=torch.bool, device=fit.yx_nm.device)
+    left = residual(problem.canvas, fit, problem.workers)
+    # The first rounds see slopes freely, so that a steep one is found before it is pulled.
+    free_slope = replace(problem, prior=replace(problem.prior, slope_sd=FREE_SLOPE * problem.prior.slope_sd))
+    everything = torch.arange(len(fit), device=fit.yx_nm.device)
+    rounds = min(LINEAR_ROUNDS, problem.max_iterations)
+    share = relaxation(len(fit), *neighbour_pairs(fit.yx_nm, _reach_nm(problem, fit)), fit.unit_nm)
+    for _ in range(rounds):
+        before = fit
+        step, _ = _steps(free_slope, fit, left, everything, _free(failed, linear=True))
+        fit = fit.moved(everything, step * share)
+        _redraw(problem, left, before, fit, everything)
+    start = Solved(fit, left, failed, torch.zeros(len(fit), device=failed.device), failed, rounds)
+    return resume(problem, start, ~failed)
+
+
+def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
+    """The joint fit from where another one ended; `start.left` is used up.
+
+    Parameters
+    ----------
+    problem : Problem
+        Image, seeds, windows, noise and prior.
+    start : Solved
+        Where to begin; columns that failed there stay at their seeds.
+    restless : torch.Tensor
+        (N,) bool, columns to ask for a step in the first round.
+    """
+    fit, left, failed = start.fit, start.left, start.failed
+    pairs, distance_nm = neighbour_pairs(fit.yx_nm, _reach_nm(problem, fit))
+    overlap = torch.exp(-(distance_nm**2) / (4.0 * fit.unit_nm**2)).float()
+    motion = _at_rest(problem, relaxation(len(fit), pairs, distance_nm, fit.unit_nm))
+    before, bounded, rounds = fit, start.bounded, start.iterations
+    while rounds < problem.max_iterations and restless.any():
+        rounds += 1
         rows = restless.nonzero()[:, 0]
-        linear = rounds <= LINEAR_ROUNDS
-        free = _free(failed[rows], linear=linear)
-        # The first rounds see slopes freely, so that a steep one is found before it is pulled.
-        prior = replace(problem.prior, slope_sd=FREE_SLOPE * problem.prior.slope_sd) if linear else problem.prior
-        normal = add_prior(normal_equations(problem, fit, total, rows), fit.take(rows), prior)
-        step = newton_step(normal, free) * share[rows]
-        own = torch.diagonal(normal.curvature, dim1=1, dim2=2)[:, [Y, X]].amin(1).clamp_min(1e-6).rsqrt()
-        tolerance[rows] = (NEGLIGIBLE * own * fit.unit_nm).clamp_min(problem.tolerance_nm)
-        # A column that turns back overshot: half the step next time.
-        turned = (step[:, :AMPLITUDE] * last[rows]).sum(1) < 0
-        share[rows] = torch.where(turned[:, None], 0.5 * share[rows], (1.2 * share[rows]).minimum(longest[rows]))
-        last[rows] = step[:, :AMPLITUDE]
+        step, own = _steps(problem, fit, left, rows, _free(failed[rows], linear=False))
+        step = _shared(problem, motion, rows, step, own * fit.unit_nm)
         before = fit
         fit = fit.moved(rows, step)
-        shape, outside = bound_widths(fit.shape)
-        fit, bounded = replace(fit, shape=shape), outside
-        if not linear:
-            strayed = (fit.yx_nm - problem.seeds_nm).norm(dim=1) > problem.max_shift_nm
-            lost = (strayed | (fit.shape[:, 0] <= 0)) & ~failed
-            failed = failed | lost
-            fit = _back_to_seed(fit, lost, problem)
-        total = _redrawn(problem.canvas, total, before, fit, rows)
-        if not linear:
-            moving = _moving(before, fit, tolerance)
-            spread = moving[pairs[:, 1]].nonzero()[:, 0]
-            restless = moving.index_fill(0, pairs[spread, 0], value=True)
-        if not restless.any():
-            break
+        shape, bounded = bound_widths(fit.shape)
+        fit = replace(fit, shape=shape)
+        strayed = (fit.yx_nm - problem.seeds_nm).norm(dim=1) > problem.max_shift_nm
+        lost = (strayed | (fit.shape[:, 0] <= 0)) & ~failed
+        failed = failed | lost
+        fit = _back_to_seed(fit, lost, problem)
+        _redraw(problem, left, before, fit, rows)
+        moving = _moving(before, fit, motion.tolerance_nm)
+        disturbed = _disturbed(before, fit, pairs, overlap, motion.tolerance_nm)
+        restless = moving.index_fill(0, disturbed, value=True)
     last_nm = (fit.yx_nm - before.yx_nm).norm(dim=1)
-    unrest_nm = torch.where(_moving(before, fit, tolerance), last_nm, torch.zeros_like(last_nm))
-    return Solved(fit, failed, unrest_nm, bounded, rounds)
+    unrest_nm = torch.where(_moving(before, fit, motion.tolerance_nm), last_nm, torch.zeros_like(last_nm))
+    return Solved(fit, left, failed, unrest_nm, bounded, rounds)
+
+
+def _reach_nm(problem: Problem, fit: Fit) -> float:
+    """Distance at which a column's light still reaches another one's window."""
+    return float(problem.radius_nm.max()) + 3.0 * fit.unit_nm
+
+
+def _at_rest(problem: Problem, longest: torch.Tensor) -> _Motion:
+    """Columns that have not taken a step yet; `longest` (N, 1) is the share of a step that each may take."""
+    n, device = len(longest), longest.device
+    tolerance = torch.full((n,), problem.tolerance_nm, device=device)
+    return _Motion(longest.clone(), longest, torch.zeros(n, AMPLITUDE, device=device), tolerance)
+
+
+def _steps(
+    problem: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor, free: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, 9) full steps of `rows`, and (n,) their own position errors, units."""
+    normal = add_prior(normal_equations(problem, fit, left, rows), fit.take(rows), problem.prior)
+    own = torch.diagonal(normal.curvature, dim1=1, dim2=2)[:, [Y, X]].amin(1).clamp_min(1e-6).rsqrt()
+    return newton_step(normal, free), own
+
+
+def _shared(
+    problem: Problem, motion: _Motion, rows: torch.Tensor, step: torch.Tensor, own_nm: torch.Tensor
+) -> torch.Tensor:
+    """(n, 9) steps of `rows` as they are taken; `motion` remembers them."""
+    motion.tolerance_nm[rows] = (NEGLIGIBLE * own_nm).clamp_min(problem.tolerance_nm)
+    share, longest = motion.share[rows], motion.longest[rows]
+    step = step * share
+    # A column that turns back overshot: half the step next time.
+    turned = (step[:, :AMPLITUDE] * motion.last[rows]).sum(1) < 0
+    motion.share[rows] = torch.where(turned[:, None], 0.5 * share, (1.2 * share).minimum(longest))
+    motion.last[rows] = step[:, :AMPLITUDE]
+    return step
+
+
+def _redraw(problem: Problem, left: torch.Tensor, before: Fit, after: Fit, rows: torch.Tensor) -> None:
+    """Put `rows` as they were back into what is left, and take them out as they are now."""
+    draw(left, problem.canvas, before.take(rows), 1.0, problem.workers)
+    draw(left, problem.canvas, after.take(rows), -1.0, problem.workers)
 
 
 def _free(failed: torch.Tensor, *, linear: bool) -> torch.Tensor:
@@ -336,8 +270,19 @@ def _moving(before: Fit, after: Fit, tolerance_nm: torch.Tensor) -> torch.Tensor
     return walked | changed
 
 
-def _redrawn(canvas: Canvas, total: torch.Tensor, before: Fit, after: Fit, rows: torch.Tensor) -> torch.Tensor:
-    """All Gaussians after `rows` moved."""
-    if 2 * len(rows) > len(after):
-        return render(canvas, after)
-    return total - render(canvas, before.take(rows)) + render(canvas, after.take(rows))
+def _disturbed(
+    before: Fit, after: Fit, pairs: torch.Tensor, overlap: torch.Tensor, tolerance_nm: torch.Tensor
+) -> torch.Tensor:
+    """Indices of columns whose position a neighbour's change of light moves by more than their tolerance.
+
+    Light that changes by dI beside a column of amplitude A displaces it by about dI / A standard deviations times the
+    overlap of the two.
+    """
+    walked = ((after.yx_nm - before.yx_nm).norm(dim=1) / after.unit_nm).float()
+    peak = after.shape[:, 0]
+    change = peak.abs() * walked + (peak - before.shape[:, 0]).abs()
+    # A column without light of its own still has the noise of its neighbourhood to stand against.
+    floor = 0.05 * peak.abs().median().clamp_min(1e-6)
+    one, other = pairs[:, 0], pairs[:, 1]
+    pushed_nm = INFLUENCE * overlap * change[other] / peak[one].clamp_min(floor) * after.unit_nm
+    return one[pushed_nm > tolerance_nm[one]]

@@ -11,12 +11,24 @@ from scipy.spatial import cKDTree
 from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.errors import covariances
 from atomseg.localize.jitter import line_jitter
-from atomseg.localize.learn import FWHM_PER_SIGMA, WIDEST_NM, learn, start, window_radius_nm
-from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, render
-from atomseg.localize.noise import inverse_variance
+from atomseg.localize.learn import (
+    FWHM_PER_SIGMA,
+    SMOOTH_REST_UNITS,
+    SMOOTH_UNITS,
+    bright_sample,
+    learn,
+    seen_noise,
+    start,
+    window_radius_nm,
+)
+from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixels, origin_nm, sharpen, sharpen_prior
+from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, residual, whole_windows
+from atomseg.localize.noise import inverse_variance, smooth_level
+from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, strongest
-from atomseg.localize.solve import Problem, Solved, add_prior, neighbour_pairs, normal_equations, solve
-from atomseg.localize.windows import Canvas, one_thread
+from atomseg.localize.solve import Solved, neighbour_pairs, resume, solve
+from atomseg.localize.windows import MARGIN_NM, Canvas
+from atomseg.localize.workers import fit_workers
 from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
 from atomseg.types.columns import LOCALIZATION_FIELDS
 from atomseg.units import PM_PER_NM
@@ -36,8 +48,10 @@ SAME_COLUMN_NM = 0.05
 # tails of error over claimed error heavier: exp(-t) becomes exp(-t) (1 + (2 t² - 3 t) e²), and for 90 % ellipses,
 # t = ln 10, the variance has to be larger by 1 + (2 t - 3) e².
 UNSURE_AMPLITUDE = 1.6
-# The widest Gaussian that the fit allows is drawn this far, nm: four times twice the typical standard deviation.
-MARGIN_NM = 8.0 * WIDEST_NM
+# Rounds on the original pixels, after the fit has settled on their means: what is left to walk is a tenth of an error.
+LAST_ROUNDS = 8
+# Pixels that are asked for the image's offset and contrast.
+SAMPLE_PIXELS = 1_000_000
 # A clipped image has many pixels at its very maximum; a chance maximum has a few.
 CLIPPED_PIXELS = 20
 
@@ -116,7 +130,7 @@ def fit_columns(
         With `amplitude_err` beside the localization fields, in the order of the starting positions; of several that end
         on the same spot only the most probable is kept.
     """
-    with one_thread():
+    with fit_workers(device) as workers:
         return _fit_columns(
             image,
             np.asarray(yx_px, dtype=np.float64).reshape(-1, 2),
@@ -126,6 +140,7 @@ def fit_columns(
             seed_sigma_nm=seed_sigma_nm,
             invalid=invalid,
             device=device,
+            workers=workers,
         )
 
 
@@ -139,6 +154,7 @@ def _fit_columns(
     seed_sigma_nm: np.ndarray | float,
     invalid: np.ndarray | None,
     device: str,
+    workers: int,
 ) -> Columns:
     """`fit_columns` with its arguments in order."""
     chance = np.ones(len(seeds)) if probability is None else np.asarray(probability, dtype=np.float64)
@@ -148,26 +164,86 @@ def _fit_columns(
         return Columns(empty.astype({"id": np.int64, "flags": np.int64}))
     canvas, offset, scale = _canvas(image, invalid, step, device)
     seeds_nm = torch.from_numpy(seeds * np.asarray(step)).to(device)
-    unit, noise, prior = learn(canvas, seeds_nm, config.window_fwhm)
-    radius = window_radius_nm(seeds * np.asarray(step), unit, step, config.window_fwhm)
+    size = bins(step)
+    problem, solved, alone = _settle(binned(canvas, size), seeds_nm - _origin(canvas, size), chance, config, workers)
+    problem, solved = _finish(canvas, size, problem, solved)
+    return _columns(problem, solved, probability=chance[alone], seed_sigma_nm=sigma[alone], offset=offset, scale=scale)
+
+
+def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
+    """(2,) position of the first pixel of means of `size` pixels, nm."""
+    return torch.tensor(origin_nm(canvas.step_nm, size), dtype=torch.float64, device=canvas.image.device)
+
+
+def _settle(
+    canvas: Canvas, seeds_nm: torch.Tensor, chance: np.ndarray, config: LocalizeConfig, workers: int
+) -> tuple[Problem, Solved, np.ndarray]:
+    """The joint fit from the seeds; of those that run into the same maximum the most probable stays (indices given)."""
+    unit, noise, prior = learn(canvas, seeds_nm, config.window_fwhm, workers)
+    radius = window_radius_nm(seeds_nm.cpu().numpy(), unit, canvas.step_nm, config.window_fwhm)
     problem = Problem(
         canvas=canvas,
         seeds_nm=seeds_nm,
-        radius_nm=torch.from_numpy(radius).to(device),
-        weight=inverse_variance(canvas, noise, 0.5 * unit),
+        radius_nm=torch.from_numpy(radius).to(seeds_nm.device),
+        weight=inverse_variance(canvas, noise, smooth_level(canvas, SMOOTH_UNITS * unit)),
+        noise=noise,
         prior=prior,
         max_shift_nm=config.max_shift_nm,
         tolerance_nm=config.tolerance_pm / PM_PER_NM,
         max_iterations=config.max_iterations,
+        workers=workers,
     )
     solved = solve(problem, start(seeds_nm, unit, prior))
     alone = strongest(solved.fit.yx_nm.cpu().numpy(), chance, SAME_COLUMN_NM)
-    if len(alone) < len(seeds):
-        rows = torch.from_numpy(alone).to(device)
-        problem = replace(problem, seeds_nm=seeds_nm[rows], radius_nm=problem.radius_nm[rows])
-        solved = solve(problem, solved.fit.take(rows))
-        chance, sigma = chance[alone], sigma[alone]
-    return _columns(problem, solved, probability=chance, seed_sigma_nm=sigma, offset=offset, scale=scale)
+    if len(alone) == len(seeds_nm):
+        return problem, solved, alone
+    rows = torch.from_numpy(alone).to(seeds_nm.device)
+    gone = np.setdiff1d(np.arange(len(seeds_nm)), alone)
+    yx_nm = solved.fit.yx_nm.cpu().numpy()
+    near = cKDTree(yx_nm[gone]).query(yx_nm[alone])[0] < float(problem.radius_nm.max()) + 3.0 * unit
+    problem = replace(problem, seeds_nm=seeds_nm[rows], radius_nm=problem.radius_nm[rows])
+    kept = Solved(
+        fit=solved.fit.take(rows),
+        left=residual(canvas, solved.fit.take(rows), workers),
+        failed=solved.failed[rows],
+        unrest_nm=solved.unrest_nm[rows],
+        bounded=solved.bounded[rows],
+        iterations=0,
+    )
+    return problem, resume(problem, kept, torch.from_numpy(near).to(seeds_nm.device)), alone
+
+
+def _finish(canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Solved) -> tuple[Problem, Solved]:
+    """The last rounds, on the original pixels and with the weights of maximum likelihood."""
+    left, fit = solved.left, solved.fit
+    if size != (1, 1):
+        settled = sharpen(fit, canvas.step_nm, size)
+        fit = replace(settled, yx_nm=settled.yx_nm + _origin(canvas, size))
+        left = residual(canvas, fit, problem.workers)
+    problem = replace(
+        problem,
+        canvas=canvas,
+        seeds_nm=problem.seeds_nm + _origin(canvas, size),
+        prior=sharpen_prior(problem.prior, fit.unit_nm, canvas.step_nm, size),
+        max_iterations=min(problem.max_iterations, LAST_ROUNDS),
+    )
+    noise = noise_of_pixels(problem.noise, size)
+    noise = seen_noise(problem, fit, left, bright_sample(fit, ~solved.failed), noise)
+    weight = inverse_variance(canvas, noise, _model_level(canvas, left, fit.unit_nm, size))
+    begin = replace(solved, fit=fit, left=left, iterations=0)
+    problem = replace(problem, noise=noise, weight=weight)
+    return problem, resume(problem, begin, torch.ones_like(solved.failed))
+
+
+def _model_level(canvas: Canvas, left: torch.Tensor, unit_nm: float, size: tuple[int, int]) -> torch.Tensor:
+    """Flat level of the fitted model: its Gaussians, and what is `left` without them, smoothed, as the background.
+
+    Weights from the model's own level make the least squares of a Poisson image its maximum likelihood: where they
+    agree, both have the same derivative. The smooth part is taken from means of `size` pixels, which costs less.
+    """
+    rest = binned(replace(canvas, image=left.view(canvas.image.shape)), size)
+    smooth = smooth_level(rest, SMOOTH_REST_UNITS * unit_nm)
+    return canvas.image.reshape(-1) - left + level_of_pixels(smooth, rest, canvas, size)
 
 
 def _canvas(
@@ -175,10 +251,13 @@ def _canvas(
 ) -> tuple[Canvas, float, float]:
     """The image with offset and scale taken out, so that float32 and fixed tolerances serve any detector."""
     valid = np.isfinite(image) if invalid is None else np.isfinite(image) & ~invalid
-    measured = image[valid].astype(np.float64)
-    low, high = np.percentile(measured, [1.0, 99.5]) if measured.size else (0.0, 1.0)
-    scale = float(max(high - low, 1e-6 * max(1.0, abs(low))))
-    plain = np.where(valid, (image.astype(np.float64) - low) / scale, 0.0).astype(np.float32)
+    some = (slice(None, None, max(1, round(math.sqrt(image.size / SAMPLE_PIXELS)))),) * 2
+    measured = image[some][valid[some]].astype(np.float64)
+    low, high = (float(v) for v in np.percentile(measured, [1.0, 99.5])) if measured.size else (0.0, 1.0)
+    scale = max(high - low, 1e-6 * max(1.0, abs(low)))
+    plain = ((image - low) * (1.0 / scale)).astype(np.float32, copy=False)
+    if not valid.all():
+        plain = np.where(valid, plain, np.float32(0.0))
     margin = math.ceil(MARGIN_NM / min(step)) + 2
     canvas = Canvas(
         image=torch.from_numpy(np.pad(plain, margin)).to(device),
@@ -201,13 +280,12 @@ def _columns(
     """The table of a finished fit."""
     fit = solved.fit
     everything = torch.arange(len(fit), device=fit.yx_nm.device)
-    total = render(problem.canvas, fit)
-    normal = normal_equations(problem, fit, total, everything)
+    normal = normal_equations(problem, fit, solved.left, everything)
     with_prior = add_prior(normal, fit, problem.prior)
     unrest_nm = REMAINING_STEPS * solved.unrest_nm.double().cpu().numpy()
     failed = solved.failed.cpu().numpy() | (unrest_nm > UNSETTLED_NM)
     settled = torch.from_numpy(~failed).to(fit.yx_nm.device)
-    jitter = line_jitter(problem, fit, total, with_prior, settled)
+    jitter = line_jitter(problem, fit, solved.left, with_prior, settled)
     covariance = covariances(problem, fit, with_prior)
     excess = _misfit(normal.chi2, normal.pixels)
     variance = (torch.diagonal(covariance, dim1=1, dim2=2) * excess[:, None]).cpu().numpy()
@@ -263,10 +341,8 @@ def _axes(shape: np.ndarray, unit_nm: float) -> tuple[np.ndarray, np.ndarray, np
 def _flags(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.ndarray) -> np.ndarray:
     """(N,) int64 `ColumnFlag` bits."""
     fit, canvas = solved.fit, problem.canvas
-    yx, radius = fit.yx_nm.cpu().numpy(), problem.radius_nm.cpu().numpy()
-    edge = (np.asarray(canvas.shape) - 0.5) * np.asarray(canvas.step_nm)
-    least = 0.5 * np.asarray(canvas.step_nm)
-    border = ((yx - radius[:, None] < -least) | (yx + radius[:, None] > edge)).any(1)
+    radius = problem.radius_nm.cpu().numpy()
+    border = ~whole_windows(canvas, fit, problem.radius_nm)
     pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_FWHM * FWHM_PER_SIGMA * fit.unit_nm)
     overlap = np.zeros(len(fit), dtype=bool)
     overlap[pairs[:, 0].cpu().numpy()] = True
