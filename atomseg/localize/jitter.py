@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place
+from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place, whole_windows
 from atomseg.localize.normal import Normal, Problem
 from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUARTIC, Grid, disc, polynomial_products
 from atomseg.localize.workers import in_order
@@ -97,6 +97,8 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     index = chosen.cpu().numpy()
     nearest = cKDTree(fit.yx_nm.cpu().numpy()).query(fit.yx_nm[chosen].cpu().numpy(), k=2)[0][:, 1]
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
+    # Windows cut off by the border show half of a column's misfit, which nothing on the other side cancels.
+    witness &= whole_windows(problem.canvas, fit.take(chosen), problem.radius_nm[chosen])
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):
