@@ -117,7 +117,9 @@ def atomap_method(*, seeded: bool = False) -> Method:
         lattice.find_nearest_neighbors()
         lattice.refine_atom_positions_using_center_of_mass(percent_to_nn=0.4, show_progressbar=False)
         lattice.refine_atom_positions_using_2d_gaussian(percent_to_nn=0.4, show_progressbar=False)
-        return kept(job, found, np.asarray(lattice.atom_positions)[:, ::-1])
+        moved = np.asarray(lattice.atom_positions)[:, ::-1]
+        # Where the question is how far columns are spread, one that was taken back would stand too well.
+        return moved if seeded else kept(job, found, moved)
 
     if seeded:
         return Method(lambda job, _setting: np.round(job.true_px), refine, [()])
