@@ -23,7 +23,7 @@ def record_of(scene: Scene, **changes: object) -> AnalysisRecord:
         restored=scene.micrograph.image,
         checks=(),
         warnings=(),
-        provenance=Provenance(version="0.1.0", commit=None, model_id="unet24.v1", model_sha256="0" * 64, config={}),
+        provenance=Provenance(version="0.1.0", commit=None, model_id="unet24.v2", model_sha256="0" * 64, config={}),
     )
     return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
 
