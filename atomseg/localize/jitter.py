@@ -26,6 +26,8 @@ LEAST_GAIN = 6.0
 RIDGE = 1e-6
 # Directions of the common misfit with less than this share of the largest curvature are the columns' own.
 COMMON_SHARE = 1e-4
+# Displacements of rows of which columns show less than this share of what they show of the clearest are not believed.
+TRUSTED_SHARE = 0.05
 # Rows are solved in blocks; what is further apart than the overlap shares no column and next to no correlation.
 BLOCK_ROWS, OVERLAP_ROWS = 384, 64
 # A column whose nearest neighbour is closer than this many window radii shares bright pixels with it. Counted twice
@@ -273,6 +275,19 @@ def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
     return matrix
 
 
+def _trusted(matrix: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal matrix and score without the displacements that columns can hardly be told apart from.
+
+    Smooth ones are next to free, since the columns' own positions follow them, and what little is left of them in the
+    residuals is the model's misfit as much as the scan's: with a correlated prior they would take columns along by tens
+    of pm. They stay what the prior says, nothing on average, and in the columns' errors.
+    """
+    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
+    kept = value > TRUSTED_SHARE * value.max()
+    held = vector[:, kept]
+    return (held * value[kept]) @ held.T, held @ (held.T @ score)
+
+
 def _correlated(size: int, spread: float, correlation: float) -> np.ndarray:
     """Covariance of an autoregressive process."""
     distance = np.abs(np.arange(size)[:, None] - np.arange(size))
@@ -292,11 +307,12 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float
         root = np.linalg.cholesky(_correlated(size, 1.0, correlation))
         likelihood = np.zeros(len(SPREADS_NM))
         for start in starts:
-            matrix = root.T @ _dense(system, start, start + size) @ root
+            block, seen = _trusted(_dense(system, start, start + size), score[start : start + size])
+            matrix = root.T @ block @ root
             # Torch's, which keeps to the one thread that it is given here.
             value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
             scaled = variances * np.maximum(value, 0.0)
-            power = variances * (vector.T @ (root.T @ score[start : start + size])) ** 2
+            power = variances * (vector.T @ (root.T @ seen)) ** 2
             likelihood += 0.5 * (power / (1.0 + scaled) - np.log1p(scaled)).sum(1)
         if likelihood.max() > gain:
             best, gain = (float(SPREADS_NM[likelihood.argmax()] / unit_nm), correlation), float(likelihood.max())
@@ -317,10 +333,11 @@ def _solve_rows(rows: _Rows, prior: tuple[float, float]) -> tuple[np.ndarray, np
     for start in range(0, height, step):
         low, high = max(0, start - OVERLAP_ROWS), min(height, start + step + OVERLAP_ROWS)
         kernel = _correlated(high - low, *prior)
-        inner = np.eye(high - low) + kernel @ _dense(system, low, high)
+        block, seen = _trusted(_dense(system, low, high), score[low:high])
+        inner = np.eye(high - low) + kernel @ block
         posterior = torch.linalg.solve(torch.from_numpy(inner), torch.from_numpy(kernel)).numpy()
         stop = min(start + step, height)
-        shift[start:stop] = (posterior @ score[low:high])[start - low : stop - low]
+        shift[start:stop] = (posterior @ seen)[start - low : stop - low]
         mine = np.flatnonzero((centre >= start) & (centre < stop))
         variance[mine] = _quadratic(posterior, rows.first[mine] - low, rows.answer[mine])
     return shift, variance

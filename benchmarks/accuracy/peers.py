@@ -237,6 +237,7 @@ def main() -> int:
     parser.add_argument("--atomai-steps", type=int, default=600, help="training steps of AtomAI")
     parser.add_argument("--atomai-images", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--side", type=int, help="only the middle of every image, so many pixels")
     parser.add_argument("--quick", action="store_true", help="corners of a few images; nothing is written")
     arguments = parser.parse_args()
     cases = simulated(arguments.seed)
@@ -244,6 +245,8 @@ def main() -> int:
         cases = multislice(arguments.cases) + cases
     else:
         print("no multislice cases given or none found there: simulated images only")
+    if arguments.side is not None:
+        cases = [case.cut(arguments.side) for case in cases]
     if arguments.quick:
         cases = [case.cut(192) for case in cases[:: 3 if len(cases) > 8 else 1]]
         arguments.atomai_steps, arguments.atomai_images = 40, 80

@@ -5,6 +5,7 @@ from scipy.ndimage import distance_transform_edt
 
 from atomseg.simulate import (
     BackgroundConfig,
+    DefectConfig,
     DetectorConfig,
     DomainConfig,
     FaultConfig,
@@ -61,10 +62,13 @@ def tier(counts: float, pixel_pm: float, sigma_pm: float, *, field_nm: float, co
             cover_level=(0.1, 0.5),
         ),
         layer=LayerConfig(p_layer=1.0, thickness_nm=(2.0, 4.0), p_patchy=0.0, front_width_nm=(0.1, 0.4)),
-        faults=FaultConfig(p_bulk=0.0, p_layer=0.0),
+        faults=FaultConfig(p_bulk=0.0, p_layer=0.0, p_hybrid=0.0),
+        defects=DefectConfig(
+            p_vacancies=0.0, p_missing=0.0, p_bending=0.0, p_dislocations=0.0, p_tetrahedral=0.0, p_overlap=0.0
+        ),
         domains=DomainConfig(p_twin=0.0, p_variant=0.0, p_grain=0.0),
         foil=FoilConfig(thickness_nm=(8.0, 20.0), edge_thickness_nm=(4.0, 8.0), edge_length_nm=(0.5, 3.0)),
-        optics=OpticsConfig(core_sigma_pm=same(sigma_pm), ellipticity=(1.0, 1.15)),
+        optics=OpticsConfig(core_sigma_pm=same(sigma_pm), ellipticity=(1.0, 1.15), p_wide=0.0, p_mistilt=0.0),
         background=BackgroundConfig(level=(0.05, 0.3), p_step=0.0, p_film=1.0 if covered else 0.0, film=(0.03, 0.15)),
         scan=ScanConfig(
             pixel_size_nm=same(1e-3 * pixel_pm),
@@ -74,6 +78,7 @@ def tier(counts: float, pixel_pm: float, sigma_pm: float, *, field_nm: float, co
             jitter_correlation=same(JITTER_CORRELATION),
             p_wobble=0.0,
             p_flyback=0.0,
+            p_jump=0.0,
         ),
         detector=counting(counts),
     )
@@ -87,7 +92,7 @@ def nothing(counts: float, pixel_pm: float, *, field_nm: float, film: bool) -> S
         p_cathode=0.0,
         p_other=0.0,
         p_nothing=1.0,
-        optics=OpticsConfig(core_sigma_pm=same(50.0)),
+        optics=OpticsConfig(core_sigma_pm=same(50.0), p_wide=0.0),
         background=BackgroundConfig(level=(0.05, 0.5), p_nothing_speckle=1.0 if film else 0.0, film=(0.1, 0.6)),
         scan=ScanConfig(pixel_size_nm=same(1e-3 * pixel_pm), anisotropy=same(0.0)),
         detector=counting(counts),
@@ -108,6 +113,8 @@ def counting(counts: float) -> DetectorConfig:
         p_gamma=0.0,
         p_afterglow=0.0,
         p_frames=0.0,
+        p_ramp=0.0,
+        p_filter=0.0,
     )
 
 

@@ -12,6 +12,7 @@ film. Columns are judged by where they stand: in the bulk, within 1 nm of the ph
   background; `bounds.py`) with what line jitter does to a column of that height added in quadrature,
   `rmse_over_alone` by the bound that the column would have were all its neighbours known. `table_over_alone` is the
   simulator's own bound, a closed form, against the latter without jitter.
+- The grains of a film displace columns and are in no bound; the region `no film` holds the scenes without one.
 - Slopes: found on true sub-pixel offset, and found on true displacement from the middle of two opposite neighbours;
   below one, columns are pulled to pixels or to the lattice. `locking_px` is the amplitude of the error's first
   harmonic.
@@ -154,6 +155,7 @@ def with_bounds(tally: Tally) -> Tally:
 def run_tier(counts: float, pixel_pm: float, sigma_pm: float, *, model: Model, scenes: int, seed: int) -> list[dict]:
     """Rows of one tier: one a region, and all together."""
     tallies = {name: Tally() for name in REGIONS}
+    bare = Tally()
     area, invented, seconds, ratios = 0.0, 0, 0.0, []
     for number in range(scenes):
         rng = np.random.default_rng([seed, number, int(counts), int(pixel_pm), int(sigma_pm)])
@@ -166,6 +168,8 @@ def run_tier(counts: float, pixel_pm: float, sigma_pm: float, *, model: Model, s
         parts, empty, false = judge(scene, found, limits)
         for name, part in parts.items():
             tallies[name] += part
+            if number % 2 == 0:
+                bare += part
         area, invented = area + empty, invented + false
     everything = Tally()
     for tally in tallies.values():
@@ -173,7 +177,7 @@ def run_tier(counts: float, pixel_pm: float, sigma_pm: float, *, model: Model, s
     setting = {"counts": counts, "pixel_pm": pixel_pm, "sigma_pm": sigma_pm}
     rows = [
         {**setting, "region": name, **with_bounds(tally).row()}
-        for name, tally in [*tallies.items(), ("all", everything)]
+        for name, tally in [*tallies.items(), ("no film", bare), ("all", everything)]
     ]
     rows[-1] |= {
         "empty_nm2": area,
