@@ -26,8 +26,10 @@ LEAST_GAIN = 6.0
 RIDGE = 1e-6
 # Directions of the common misfit with less than this share of the largest curvature are the columns' own.
 COMMON_SHARE = 1e-4
-# Displacements of rows of which columns show less than this share of what they show of the clearest are not believed.
-TRUSTED_SHARE = 0.05
+# Displacements of rows of which columns show less than the first share of what they show of the clearest do not tell
+# how much jitter there is, and those below the second are not looked for: what the residuals hold of them is the
+# model's misfit as much as the scan's, and with a slow prior it would take columns along by 15 pm.
+TRUSTED_SHARE, SEEN_SHARE = 0.05, 0.01
 # Rows are solved in blocks; what is further apart than the overlap shares no column and next to no correlation.
 BLOCK_ROWS, OVERLAP_ROWS = 384, 64
 # A column whose nearest neighbour is closer than this many window radii shares bright pixels with it. Counted twice
@@ -275,15 +277,21 @@ def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
     return matrix
 
 
-def _trusted(matrix: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _trusted(matrix: np.ndarray, score: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Normal matrix and score without the displacements that columns can hardly be told apart from.
 
-    Smooth ones are next to free, since the columns' own positions follow them, and what little is left of them in the
-    residuals is the model's misfit as much as the scan's: with a correlated prior they would take columns along by tens
-    of pm. They stay what the prior says, nothing on average, and in the columns' errors.
+    Smooth ones are next to free, since the columns' own positions follow them. They stay what the prior says, nothing
+    on average, and in the columns' errors.
+
+    Parameters
+    ----------
+    matrix, score : numpy.ndarray
+        (n, n) and (n,) normal equations of the rows.
+    share : float
+        Smallest eigenvalue that is kept, of the largest.
     """
     value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
-    kept = value > TRUSTED_SHARE * value.max()
+    kept = value > share * value.max()
     held = vector[:, kept]
     return (held * value[kept]) @ held.T, held @ (held.T @ score)
 
@@ -307,7 +315,7 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float
         root = np.linalg.cholesky(_correlated(size, 1.0, correlation))
         likelihood = np.zeros(len(SPREADS_NM))
         for start in starts:
-            block, seen = _trusted(_dense(system, start, start + size), score[start : start + size])
+            block, seen = _trusted(_dense(system, start, start + size), score[start : start + size], TRUSTED_SHARE)
             matrix = root.T @ block @ root
             # Torch's, which keeps to the one thread that it is given here.
             value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
@@ -333,7 +341,7 @@ def _solve_rows(rows: _Rows, prior: tuple[float, float]) -> tuple[np.ndarray, np
     for start in range(0, height, step):
         low, high = max(0, start - OVERLAP_ROWS), min(height, start + step + OVERLAP_ROWS)
         kernel = _correlated(high - low, *prior)
-        block, seen = _trusted(_dense(system, low, high), score[low:high])
+        block, seen = _trusted(_dense(system, low, high), score[low:high], SEEN_SHARE)
         inner = np.eye(high - low) + kernel @ block
         posterior = torch.linalg.solve(torch.from_numpy(inner), torch.from_numpy(kernel)).numpy()
         stop = min(start + step, height)

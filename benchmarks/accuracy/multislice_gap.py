@@ -111,6 +111,7 @@ def configure(cell: CellImage, constants: dict[str, float], size: int, thickness
         layer=plain(base.layer),
         faults=plain(base.faults),
         domains=plain(base.domains),
+        defects=plain(base.defects),
         foil=replace(base.foil, thickness_nm=fixed(thickness_nm), wedge=zero, variation=zero),
         optics=optics,
         background=replace(plain(base.background), level=fixed(LEVEL), slope=zero),
