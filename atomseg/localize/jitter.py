@@ -22,8 +22,6 @@ SPREADS_NM = np.geomspace(0.0003, 0.06, 40)
 CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.9)
 # Gain in log likelihood from which jitter is believed. Two parameters reach 4.6 by chance once in a hundred images.
 LEAST_GAIN = 6.0
-# Smooth displacements are the columns' own: their eigenvalues are zero, and stay above rounding errors with this share.
-RIDGE = 1e-6
 # Directions of the common misfit with less than this share of the largest curvature are the columns' own.
 COMMON_SHARE = 1e-4
 # Displacements of rows of which columns show less than the first share of what they show of the clearest do not tell
@@ -106,7 +104,6 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):
-        rows.system[:, 0] += RIDGE * rows.system[:, 0].max()
         prior = _prior(rows.system, rows.score, fit.unit_nm)
         if prior is None:
             continue
@@ -308,14 +305,14 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float
     size = min(BLOCK_ROWS // 2, height)
     starts = np.linspace(0, height - size, min(4, max(1, height // size))).astype(int)
     variances = (SPREADS_NM[:, None] / unit_nm) ** 2
+    trusted = [_trusted(_dense(system, s, s + size), score[s : s + size], TRUSTED_SHARE) for s in starts]
     best, gain = None, LEAST_GAIN
     for correlation in CORRELATIONS:
         # Evidence of a linear model whose noise has its own normal matrix A as covariance, for K = s² L L^T:
         # with L^T A L = V diag(e) V^T and z = V^T L^T score, ln p = sum over s² z² / (1 + s² e) - ln(1 + s² e), halved.
         root = np.linalg.cholesky(_correlated(size, 1.0, correlation))
         likelihood = np.zeros(len(SPREADS_NM))
-        for start in starts:
-            block, seen = _trusted(_dense(system, start, start + size), score[start : start + size], TRUSTED_SHARE)
+        for block, seen in trusted:
             matrix = root.T @ block @ root
             # Torch's, which keeps to the one thread that it is given here.
             value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
