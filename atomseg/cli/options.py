@@ -55,9 +55,10 @@ def parse_outputs(text: str | None) -> tuple[str, ...]:
 
 def check_heads(outputs: tuple[str, ...], model: str, heads: tuple[str, ...]) -> None:
     """The model must answer what is to be saved."""
-    needed = {"denoised": "denoised", "denoised_without_background": "columns"}
+    from atomseg.imaging import HEAD_OF_OUTPUT
+
     for name in outputs:
-        if needed.get(name, heads[0]) not in heads:
+        if name in HEAD_OF_OUTPUT and HEAD_OF_OUTPUT[name] not in heads:
             raise UsageError(f"--save {name}: model {model} does not answer it; use a later one, see atomseg models")
 
 

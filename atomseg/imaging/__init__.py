@@ -10,13 +10,21 @@ from atomseg.imaging.gaussian import (
     localization_limit_pm,
 )
 from atomseg.imaging.normalize import NormalizeConfig, Normalized, normalize, smooth
-from atomseg.imaging.outputs import MASK_RADIUS_NM, OUTPUTS, OutputImage, on_input_grid, output_image
+from atomseg.imaging.outputs import (
+    HEAD_OF_OUTPUT,
+    MASK_RADIUS_NM,
+    OUTPUTS,
+    OutputImage,
+    on_input_grid,
+    output_image,
+)
 from atomseg.imaging.resample import canonical_shape, resample
 from atomseg.imaging.tiles import Tile, tiles
 
 __all__ = [
     "CANONICAL_PIXEL_NM",
     "FWHM_PER_SIGMA",
+    "HEAD_OF_OUTPUT",
     "MASK_RADIUS_NM",
     "OUTPUTS",
     "Canonical",

@@ -11,6 +11,8 @@ from atomseg.imaging.canonical import CANONICAL_PIXEL_NM
 from atomseg.types.prediction import Prediction
 
 OUTPUTS = ("circular_mask", "gaussian_mask", "denoised", "denoised_without_background", "super_resolved")
+# Heads that not every model has, by the output that is made of them; they are fields of `Prediction` too.
+HEAD_OF_OUTPUT = {"denoised": "denoised", "denoised_without_background": "columns"}
 # Half of the full width of a column at the 50 pm that are usual: neighbours 0.12 nm apart stay apart.
 MASK_RADIUS_NM = 0.05
 
@@ -70,7 +72,7 @@ def output_image(
         parts = max(1, math.ceil(max(pixel_size_nm) / CANONICAL_PIXEL_NM - 1e-6))
         image = np.maximum(on_input_grid(prediction.restored, prediction, parts=parts), 0.0)
         return OutputImage(image, (pixel_size_nm[0] / parts, pixel_size_nm[1] / parts))
-    plane = prediction.denoised if name == "denoised" else prediction.columns
+    plane: np.ndarray | None = getattr(prediction, HEAD_OF_OUTPUT[name])
     if plane is None:
         raise ModelError(f"model {prediction.model_id} does not answer {name!r}; use a later one, see atomseg models")
     image = on_input_grid(plane, prediction)

@@ -6,11 +6,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 
 from atomseg.networks import SigmaMap, UNet, map_sigma
 from atomseg.train.dataset import Example
-from atomseg.train.metrics import Counts, count_matches, find_peaks
+from atomseg.train.metrics import Counts, count_matches, find_peaks, nearest_truth
 from atomseg.train.targets import is_dim
 
 # Heat map values among which the detection threshold is chosen.
@@ -180,10 +179,8 @@ def _errors(example: Example, peaks: np.ndarray) -> np.ndarray:
     columns = example.truth
     if not len(peaks) or not len(columns.yx_px):
         return np.zeros((0, 3))
-    distance, truth = cKDTree(columns.yx_px).query(peaks[:, :2])
-    _, back = cKDTree(peaks[:, :2]).query(columns.yx_px)
-    good = (back[truth] == np.arange(len(peaks))) & columns.required[truth]
-    good &= distance <= _SAME_COLUMN_NM / example.pixel_nm
+    distance, truth, mutual = nearest_truth(peaks[:, :2], columns.yx_px)
+    good = mutual & columns.required[truth] & (distance <= _SAME_COLUMN_NM / example.pixel_nm)
     return np.stack([distance[good], peaks[good, 3], columns.snr[truth[good]]], axis=1)
 
 

@@ -1,6 +1,5 @@
 """Training images simulated on the fly: any number, none twice, the same for the same seed."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from atomseg.imaging import resample, to_canonical
+from atomseg.imaging.photometry import column_covariances
 from atomseg.train.config import TrainConfig
 from atomseg.train.losses import Batch
 from atomseg.train.targets import TrueColumns, draw_targets
@@ -20,7 +20,6 @@ from atomseg.types import Scene
 SceneSource = Callable[[np.random.Generator], Scene]
 # Splits: their scenes have generators of their own.
 TRAINING, VALIDATION, TEST = 0, 1, 2
-_FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def make_example(scene: Scene, config: TrainConfig, rng: np.random.Generator) ->
         required=table["required"].to_numpy(dtype=bool),
         snr=table["snr"].to_numpy(dtype=np.float64),
         bound_px=_bounds(table, pixel_nm),
-        covariance_px=turn_covariances(_covariances(table, pixel_nm), turns, flip=flip),
+        covariance_px=turn_covariances(column_covariances(scene.columns) / pixel_nm**2, turns, flip=flip),
     )
     image, scale, crystal, clean = turned
     targets = draw_targets(columns, scale, pixel_nm, config.targets)
@@ -122,14 +121,6 @@ def _bounds(table: pd.DataFrame, pixel_nm: float) -> np.ndarray:
     """(N,) Cramer-Rao bound of the distance from the true position, canonical pixels."""
     sigma_pm = table[["sigma_y_pm", "sigma_x_pm"]].to_numpy(dtype=np.float64)
     return np.asarray(1e-3 * np.hypot(sigma_pm[:, 0], sigma_pm[:, 1]) / pixel_nm)
-
-
-def _covariances(table: pd.DataFrame, pixel_nm: float) -> np.ndarray:
-    """(N, 2, 2) covariances (y, x) of the columns' shapes, pixels squared."""
-    sigma = table[["fwhm_major_nm", "fwhm_minor_nm"]].to_numpy(dtype=np.float64) / (_FWHM_PER_SIGMA * pixel_nm)
-    angle = np.deg2rad(table["theta_deg"].to_numpy(dtype=np.float64))
-    axes = np.stack([np.stack([np.sin(angle), np.cos(angle)], -1), np.stack([np.cos(angle), -np.sin(angle)], -1)], 1)
-    return np.einsum("nk,nki,nkj->nij", sigma**2, axes, axes)
 
 
 def turn_covariances(covariance: np.ndarray, turns: int, *, flip: bool) -> np.ndarray:

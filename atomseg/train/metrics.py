@@ -101,6 +101,16 @@ def find_peaks(
     return peaks[keep]
 
 
+def nearest_truth(found_yx: np.ndarray, true_yx: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) distance of each found column from the nearest true one, which that is, and whether it is mutual.
+
+    Both (N, 2) and (M, 2), in one unit and not empty.
+    """
+    distance, truth = cKDTree(true_yx).query(found_yx)
+    _, back = cKDTree(found_yx).query(true_yx)
+    return distance, truth, back[truth] == np.arange(len(found_yx))
+
+
 def count_matches(
     found_yx_nm: np.ndarray,
     true_yx_nm: np.ndarray,
@@ -124,9 +134,8 @@ def count_matches(
     invented = np.ones(len(found_yx_nm), dtype=bool)
     if not len(true_yx_nm) or not len(found_yx_nm):
         return Counts(missed=int(required.sum()), invented=len(found_yx_nm)), invented
-    distance, truth = cKDTree(true_yx_nm).query(found_yx_nm)
-    _, back = cKDTree(found_yx_nm).query(true_yx_nm)
-    matched = (distance <= radius_nm) & (back[truth] == np.arange(len(found_yx_nm)))
+    distance, truth, mutual = nearest_truth(found_yx_nm, true_yx_nm)
+    matched = mutual & (distance <= radius_nm)
     invented = ~matched
     good = matched & required[truth]
     n_found = int(good.sum())

@@ -1,6 +1,5 @@
 """Examples from a user's own scenes, mixed with simulated ones."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,10 +8,9 @@ import numpy as np
 from atomseg.errors import InputError
 from atomseg.train.config import TrainConfig
 from atomseg.train.dataset import SceneSource
+from atomseg.train.scenes import covering_px
 from atomseg.types import Columns, Scene
 
-# Rounding of the shape on both grids.
-_MARGIN_PX = 2
 # One scene in this many is kept for validation, the last ones, and at least one where there are two.
 _HELD_OUT = 5
 
@@ -100,5 +98,4 @@ def cut(scene: Scene, corner: np.ndarray, shape: np.ndarray) -> Scene:
 
 def _crop_shape(scene: Scene, config: TrainConfig) -> np.ndarray:
     """(2,) input pixels that cover a training crop."""
-    size = config.crop_px * config.canonical_pixel_nm
-    return np.array([math.ceil(size / p) + _MARGIN_PX for p in scene.micrograph.calibration.pixel_size_nm])
+    return np.array([covering_px(config, p) for p in scene.micrograph.calibration.pixel_size_nm])

@@ -13,6 +13,11 @@ from atomseg.types import Scene
 _MARGIN_PX = 2
 
 
+def covering_px(config: TrainConfig, pixel_nm: float) -> int:
+    """Pixels of a size that cover a training crop."""
+    return math.ceil(config.crop_px * config.canonical_pixel_nm / pixel_nm) + _MARGIN_PX
+
+
 @dataclass(frozen=True)
 class TrainingScenes:
     """Draws scenes that just cover a training crop, whatever their pixel size.
@@ -33,7 +38,6 @@ class TrainingScenes:
         scan = self.simulation.scan
         low, high = (max(size, self.config.smallest_pixel_nm) for size in scan.pixel_size_nm)
         pixel_nm = math.exp(rng.uniform(math.log(low), math.log(high)))
-        smallest_nm = pixel_nm * (1 - max(scan.anisotropy))
-        side = math.ceil(self.config.crop_px * self.config.canonical_pixel_nm / smallest_nm) + _MARGIN_PX
+        side = covering_px(self.config, pixel_nm * (1 - max(scan.anisotropy)))
         scene = replace(self.simulation, shape=(side, side), scan=replace(scan, pixel_size_nm=(pixel_nm, pixel_nm)))
         return simulate(scene, rng, truth="columns")
