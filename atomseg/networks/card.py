@@ -76,7 +76,7 @@ class ModelCard:
         Smallest and largest pixel size of micrographs it was trained on.
     heatmap_threshold : float
         Heat map value from which a peak is a column: the best F1 on the validation scenes among those that invent at
-        most one column in 100 nm² outside crystal.
+        most half a column in 100 nm² outside crystal.
     offset_sigma_map : tuple of tuple of float
         (predicted, measured) standard deviations of an offset component in pixels, measured on validation scenes; see
         `map_sigma`. Empty where the predicted one is used as it is.

@@ -19,7 +19,7 @@ _HEAD_CHANNELS = {
     "columns": 1,
 }
 HEADS: tuple[str, ...] = tuple(_HEAD_CHANNELS)
-# The first released model has no more than these.
+# No network goes without these.
 BASIC_HEADS = HEADS[:5]
 # Offsets are trusted to no better than exp(-5) = 0.007 px and no worse than exp(2) = 7 px: outside, nothing is learned.
 _LOG_SIGMA_RANGE = (-5.0, 2.0)

@@ -30,7 +30,7 @@ class ColumnTraining(lightning.LightningModule):  # type: ignore[misc]
     def __init__(self, config: TrainConfig, examples: list[Example]) -> None:
         super().__init__()
         self.settings = config
-        # Convolutions of few channels are about twice as fast on channels-last tensors, on CPUs as on tensor cores.
+        # Convolutions of few channels are about twice as fast on channels-last tensors (measured on CPUs).
         self.network = UNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self._examples = examples
