@@ -53,7 +53,9 @@ def in_order(work: Callable[[Piece], Result], pieces: Sequence[Piece], workers: 
     if workers < 2 or len(pieces) < 2:
         yield from map(work, pieces)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    # How many threads torch's and BLAS' own products use is a setting of each thread: a new one would take all cores,
+    # when it is given them, and sum in another order.
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[Future[Result]] = deque()
         for piece in pieces:
             waiting.append(pool.submit(work, piece))

@@ -46,11 +46,12 @@ def test_threads_change_nothing_at_all():
         torch.set_num_threads(1)
         one = fitted(image, seeds)
         torch.set_num_threads(3)
-        three = fitted(image, seeds)
+        # What new threads inherit differed from run to run: one in ten was off in the seventh digit.
+        three = [fitted(image, seeds) for _ in range(10)]
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
-    assert one.equals(three)
+    assert all(one.equals(each) for each in three)
 
 
 def test_chunks_change_only_the_rounding(monkeypatch):
