@@ -60,7 +60,14 @@ class Triples:
     """Columns with two like neighbours on opposite sides."""
 
     column: np.ndarray  # (T,) index of the middle column
+    outer: np.ndarray  # (T, 2) indices of the neighbours, the one at smaller x first
     vector: np.ndarray  # (T, 2) half the distance between the outer two, (y, x), nm, x >= 0
+
+
+def row_periods_nm(config: ClassifyConfig) -> tuple[float, float]:
+    """Smallest and largest distance of two columns of a row that is still a layered oxide's, nm."""
+    tolerance = config.scale_tolerance + 0.03  # the phases themselves differ by 3 % in period
+    return IN_PLANE_PERIOD_NM * (1 - tolerance), IN_PLANE_PERIOD_NM * (1 + tolerance)
 
 
 def find_triples(yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[float, float]) -> Triples:
@@ -80,15 +87,16 @@ def find_triples(yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[floa
     low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     keep = (distance < TRIPLE_STRAIGHTNESS * spacing) & (mirror != directed[:, 0]) & (low > TRIPLE_BRIGHTNESS * high)
     directed, mirror = directed[keep], mirror[keep]
-    return Triples(column=directed[:, 0], vector=0.5 * (yx_nm[directed[:, 1]] - yx_nm[mirror]))
+    outer = np.stack([mirror, directed[:, 1]], axis=1)
+    return Triples(directed[:, 0], outer, 0.5 * (yx_nm[outer[:, 1]] - yx_nm[outer[:, 0]]))
 
 
-def _angles_deg(vector: np.ndarray) -> np.ndarray:
+def angles_deg(vector: np.ndarray) -> np.ndarray:
     """Direction modulo 180 degrees."""
     return np.rad2deg(np.arctan2(vector[:, 0], vector[:, 1])) % 180.0
 
 
-def _turn_deg(a: np.ndarray, b: float) -> np.ndarray:
+def turn_deg(a: np.ndarray, b: float) -> np.ndarray:
     """Smallest turn between directions, 0 to 90 degrees."""
     return np.abs((a - b + 90.0) % 180.0 - 90.0)
 
@@ -97,18 +105,18 @@ def candidate_directions(triples: Triples, min_support: int) -> list[float]:
     """Row directions, degrees modulo 180, the best supported first."""
     if len(triples.column) == 0:
         return []
-    angle = _angles_deg(triples.vector)
+    angle = angles_deg(triples.vector)
     histogram = np.bincount(np.round(angle * 2).astype(int) % 360, minlength=360).astype(float)
     density = gaussian_filter1d(histogram, 3.0, mode="wrap")
     found: list[float] = []
     while density.max() > 0 and len(found) < 6:
         peak = density.argmax() / 2.0
-        near = _turn_deg(angle, peak) < DIRECTION_WIDTH_DEG
+        near = turn_deg(angle, peak) < DIRECTION_WIDTH_DEG
         if near.sum() < min_support:
             break
         turn = (angle[near] - peak + 90.0) % 180.0 - 90.0
         found.append(float((peak + np.median(turn)) % 180.0))
-        density[_turn_deg(np.arange(360) / 2.0, peak) < 1.5 * DIRECTION_WIDTH_DEG] = 0
+        density[turn_deg(np.arange(360) / 2.0, peak) < 1.5 * DIRECTION_WIDTH_DEG] = 0
     return found
 
 
@@ -120,9 +128,9 @@ def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[floa
     """
     n = len(yx_nm)
     support = np.zeros((n, len(directions)))
-    angle = _angles_deg(triples.vector)
+    angle = angles_deg(triples.vector)
     for k, direction in enumerate(directions):
-        support[triples.column[_turn_deg(angle, direction) < DIRECTION_WIDTH_DEG], k] = 1.0
+        support[triples.column[turn_deg(angle, direction) < DIRECTION_WIDTH_DEG], k] = 1.0
     has_any = support.any(axis=1)
     exclusive = support * (support.sum(axis=1, keepdims=True) == 1)
     tree = cKDTree(yx_nm)
@@ -151,10 +159,10 @@ def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[floa
 def local_rows(yx_nm: np.ndarray, triples: Triples, directions: list[float], follows: np.ndarray) -> np.ndarray:
     """(N, 2) local row vector: the median over the nearest triples of the same direction."""
     rows = np.full((len(yx_nm), 2), np.nan)
-    angle = _angles_deg(triples.vector)
+    angle = angles_deg(triples.vector)
     for k, direction in enumerate(directions):
         mine = np.flatnonzero(follows == k)
-        own = (_turn_deg(angle, direction) < DIRECTION_WIDTH_DEG) & (follows[triples.column] == k)
+        own = (turn_deg(angle, direction) < DIRECTION_WIDTH_DEG) & (follows[triples.column] == k)
         if len(mine) == 0 or own.sum() < 3:
             continue
         axis = np.array([np.sin(np.deg2rad(direction)), np.cos(np.deg2rad(direction))])
@@ -215,9 +223,7 @@ def find_frames(yx_nm: np.ndarray, amplitude: np.ndarray, config: ClassifyConfig
     nothing = Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), ())
     if n < config.min_domain_columns:
         return nothing
-    tolerance = config.scale_tolerance + 0.03  # the phases themselves differ by 3 % in period
-    period = (IN_PLANE_PERIOD_NM * (1 - tolerance), IN_PLANE_PERIOD_NM * (1 + tolerance))
-    triples = find_triples(yx_nm, amplitude, period)
+    triples = find_triples(yx_nm, amplitude, row_periods_nm(config))
     directions = candidate_directions(triples, config.min_domain_columns)
     if not directions:
         return nothing

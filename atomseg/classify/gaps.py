@@ -45,7 +45,9 @@ def link_rows(yx_nm: np.ndarray, amplitude: np.ndarray, frames: Frames) -> tuple
     return np.where(frames.domain >= 0, label, -1), right
 
 
-def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, config: ClassifyConfig) -> pd.DataFrame:
+def measure_gaps(
+    micrograph: Micrograph, columns: Columns, straight_nm: np.ndarray, frames: Frames, config: ClassifyConfig
+) -> pd.DataFrame:
     """Stacking shift and interlayer ratio of every gap.
 
     Parameters
@@ -54,6 +56,8 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
         For the photometry of interlayer sites where no column was found.
     columns : Columns
         Localized columns.
+    straight_nm : numpy.ndarray
+        (N, 2) their positions without line errors, which shifts are read from; light is where the columns were imaged.
     frames : Frames
         Their local frames.
     config : ClassifyConfig
@@ -68,7 +72,7 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
     """
     yx, sigma = columns.yx_nm, columns.sigma_nm
     amplitude = columns.table["amplitude"].to_numpy(dtype=float)
-    pairs, along, _ = stack_pairs(yx, amplitude, frames.row, frames.domain, config.ratio_range)
+    pairs, along, _ = stack_pairs(straight_nm, amplitude, frames.row, frames.domain, config.ratio_range)
     row_id, right = link_rows(yx, amplitude, frames)
     domain = frames.domain[pairs[:, 0]] if len(pairs) else np.zeros(0, dtype=int)
     shift = along.copy()

@@ -6,10 +6,11 @@ from scipy.spatial import cKDTree
 
 from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.fitness import column_check, lattice_checks
-from atomseg.classify.frames import Frames, find_frames
+from atomseg.classify.frames import Frames, find_frames, find_triples, row_periods_nm
 from atomseg.classify.gaps import link_rows, measure_gaps
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
 from atomseg.classify.regions import REACH_NM, paint
+from atomseg.classify.scan import without_line_errors
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
 
 GAP_FIELDS = (
@@ -44,13 +45,16 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         not one of a layered oxide down the close-packed zone.
     """
     checks = [column_check(columns)]
-    frames = _no_frames(len(columns))
+    frames, straight_nm = _no_frames(len(columns)), columns.yx_nm
     if not _stopped(checks):
-        frames = find_frames(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), config)
+        amplitude = columns.table["amplitude"].to_numpy(dtype=float)
+        triples = find_triples(columns.yx_nm, amplitude, row_periods_nm(config))
+        straight_nm = without_line_errors(columns.yx_nm, triples)
+        frames = find_frames(straight_nm, amplitude, config)
         checks += lattice_checks(columns, frames)
         if _stopped(checks):
             frames = _no_frames(len(columns))
-    gaps = measure_gaps(micrograph, columns, frames, config)
+    gaps = measure_gaps(micrograph, columns, straight_nm, frames, config)
     probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
