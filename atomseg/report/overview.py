@@ -185,11 +185,11 @@ def _zoom_panel(ax: Axes, record: AnalysisRecord, zoom: tuple[float, float, floa
 def _numbers_panel(ax: Axes, record: AnalysisRecord) -> None:
     ax.set_title("f  Result")
     ax.set_axis_off()
-    y, step = 0.93, 0.072
+    y, step = 0.97, 0.072
     for name, value in result_rows(record):
         lines = textwrap.wrap(value, 54) or [""]
-        ax.text(0.0, y, name, va="baseline", color="0.4", transform=ax.transAxes)
-        ax.text(0.19, y, "\n".join(lines), va="baseline", transform=ax.transAxes, linespacing=1.25)
+        ax.text(0.0, y, name, va="top", color="0.4", transform=ax.transAxes)
+        ax.text(0.19, y, "\n".join(lines), va="top", transform=ax.transAxes, linespacing=1.25)
         y -= step * (1 + 0.8 * (len(lines) - 1))
     warnings = warning_lines(record)
     if len(warnings) > _MOST_WARNINGS:
