@@ -79,7 +79,7 @@ class Analysis(AnalysisRecord):
             )
         size = self.micrograph.calibration.pixel_size_nm
         # Without a prediction only the name is left to complain about.
-        return output_image(name, self.prediction, self.localized.yx_px, size)  # type: ignore[arg-type]
+        return output_image(name, self.prediction, self.micrograph.image, self.localized.yx_px, size)  # type: ignore[arg-type]
 
     def save(self, folder: str | Path, *, overwrite: bool = False, outputs: Sequence[str] = ()) -> Path:
         """Write all tables, maps and figures into a new folder, whole or not at all.
