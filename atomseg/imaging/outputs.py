@@ -41,9 +41,9 @@ def output_image(
 
     ``circular_mask`` is 1 within `MASK_RADIUS_NM` of a found column and 0 elsewhere. ``gaussian_mask`` is the heat map,
     0 to 1. ``denoised`` is the micrograph without noise: what the network makes of it, and what it left out that noise
-    does not explain (`unexplained`). ``denoised_without_background`` is its columns alone at the width that they have, ``super_resolved`` its columns at 35 pm standard deviation; these three are in the micrograph's
-    unit. All lie on its pixels; for ``super_resolved`` each is divided into the smallest whole number of parts of at
-    most 25 pm.
+    does not explain (`unexplained`). ``denoised_without_background`` is its columns alone at the width that they have,
+    ``super_resolved`` its columns at 35 pm standard deviation; these three are in the micrograph's unit. All lie on its
+    pixels; for ``super_resolved`` each is divided into the smallest whole number of parts of at most 25 pm.
 
     Parameters
     ----------

@@ -10,8 +10,9 @@ Two truths, since the network promises a super-resolved image without background
 
 - as imaged: the noise-free columns at their own width. From the output `denoised` and from the filters the true
   background is subtracted, which no user knows.
-- super-resolved: the same columns w = 35 pm wide, w the width that the network was trained for. The filters get the affine scale that fits best (least squares on
-  the truth), and so does the network; the Wiener filter deconvolves by the right width.
+- super-resolved: the same columns w = 35 pm wide, w the width that the network was trained for. The filters get the
+  affine scale that fits best (least squares on the truth), and so does the network; the Wiener filter deconvolves by
+  the right width.
 
 PSNR and SSIM count the brightest true value as the peak. Filters (scikit-image): Gaussian, Wiener, non-local means,
 total variation, the last two with and without the Anscombe transform; their parameters are the best of a grid on
