@@ -24,6 +24,8 @@ ONE_CORE_NM = 1.0
 # The strain around an extra layer is so large that steps along the rows are uncertain farther out: what opens only along
 # the rows within this distance is part of its core.
 LAYER_CORE_NM = 1.6
+# Circuits around a core, nm; it counts where most of them open as its own triangles do.
+CIRCUITS_NM = (0.8, 1.1, 1.4)
 # Closer to the edge of the triangulated crystal the other half of a pair of openings can lie outside.
 BORDER_NM = 0.75
 # Columns whose fitted lattice misses its neighbours by more, rms, keep their own place.
@@ -102,6 +104,8 @@ def find_dislocations(
         where = circuits.centre_nm[members]
         weight = np.abs(circuits.opening[members]).sum(axis=1).astype(float)
         centre = (weight[:, None] * where).sum(axis=0) / weight.sum()
+        if not _confirmed(circuits, centre, steps):
+            continue
         # Half a triangle, and how far the open circuits spread.
         error = np.hypot(0.5 * np.sqrt(circuits.area_nm2[members].mean()), where.std(axis=0))
         near = known[tree.query(centre, k=min(20, len(known)))[1]]
@@ -198,7 +202,7 @@ def _steps(edge: np.ndarray, place: np.ndarray, row: np.ndarray, layer: np.ndarr
     halves = np.round(2.0 * _cross(along_row, vector) / area)
     # Columns of one row are whole periods apart.
     thirds = np.where(halves == 0, 3.0 * np.round(thirds / 3.0), np.round(thirds))
-    return np.nan_to_num(np.stack([thirds, halves], axis=-1)).astype(int)
+    return np.stack([thirds, halves], axis=-1).astype(int)
 
 
 def _border(edge: np.ndarray, yx_nm: np.ndarray, centre_nm: np.ndarray) -> np.ndarray:
@@ -218,14 +222,33 @@ def _cores(circuits: Circuits) -> list[np.ndarray]:
     n = len(open_ones)
     owner = coo_matrix((np.ones(3 * n), (np.repeat(np.arange(n), 3), circuits.corner[open_ones].ravel())))
     _, part = connected_components(owner @ owner.T, directed=False)
-    part = _joined(part, cKDTree(circuits.centre_nm[open_ones]).query_pairs(ONE_CORE_NM, output_type="ndarray"))
-    # Of the groups that stay, those without a layer's end go to one that has it.
-    ends = np.zeros(part.max() + 1)
-    np.add.at(ends, part, circuits.opening[open_ones, 1])
-    near = cKDTree(circuits.centre_nm[open_ones]).query_pairs(LAYER_CORE_NM, output_type="ndarray")
+    # Those that cancel already are steps told wrongly; what remains may be halves of such a pair, or a wide core.
+    left = open_ones[(_sums(part, circuits.opening[open_ones])[part] != 0).any(axis=1)]
+    if len(left) == 0:
+        return []
+    part = np.unique(part[np.isin(open_ones, left)], return_inverse=True)[1]
+    tree = cKDTree(circuits.centre_nm[left])
+    part = _joined(part, tree.query_pairs(ONE_CORE_NM, output_type="ndarray"))
+    ends = _sums(part, circuits.opening[left])[:, 1]
+    near = tree.query_pairs(LAYER_CORE_NM, output_type="ndarray")
     near = near[(ends[part[near]] != 0).sum(axis=1) == 1]
     part = _joined(part, near)
-    return [open_ones[part == g] for g in range(part.max() + 1)]
+    return [left[part == g] for g in range(part.max() + 1)]
+
+
+def _confirmed(circuits: Circuits, centre_nm: np.ndarray, steps: np.ndarray) -> bool:
+    """Whether most of the wider circuits open likewise: noise opens the other way not far off, a dislocation nowhere."""
+    distance = np.hypot(*(circuits.centre_nm - centre_nm).T)
+    net = [circuits.opening[distance <= radius].sum(axis=0) for radius in CIRCUITS_NM]
+    same = sum(bool(n[1] == steps[1] and (steps[1] != 0 or n[0] == steps[0])) for n in net)
+    return 2 * same > len(CIRCUITS_NM)
+
+
+def _sums(part: np.ndarray, opening: np.ndarray) -> np.ndarray:
+    """(G, 2) int net opening of each group."""
+    total = np.zeros((int(part.max()) + 1, 2), int)
+    np.add.at(total, part, opening)
+    return total
 
 
 def _joined(part: np.ndarray, pairs: np.ndarray) -> np.ndarray:

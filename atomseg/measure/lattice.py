@@ -23,7 +23,7 @@ FEWEST = 8
 # Columns in a window of 1 nm: 51 in rocksalt, the densest of the phases.
 PER_SQUARE_NM = 17.0
 # Refinements: the numbering reaches further out each time, so that a bent lattice is followed.
-REACHES = (0.62, 0.8, 1.0)
+REACHES = (0.62, 0.85)
 # A misfit of this many standard deviations is no column of the lattice (Huber's 1.345 is for efficiency; this cuts).
 OUTLIER = 3.5
 # A fit whose columns miss their places by more than this, rms, is not one lattice: cores, boundaries. 45 pm is what
@@ -74,11 +74,19 @@ class LocalLattice:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Columns around each: (N, K) indices, whether they are there, (N, K, 2) offsets in nm."""
+    """Columns around each, the nearest first: (N, K) indices, whether they are there, (N, K, 2) offsets in nm."""
 
     index: np.ndarray
     there: np.ndarray
     offset: np.ndarray
+    distance: np.ndarray
+
+    def within(self, reach_nm: float) -> "Neighbourhood":
+        """The nearer ones."""
+        width = max(FEWEST, int((self.distance <= reach_nm).sum(axis=1).max()))
+        return Neighbourhood(
+            self.index[:, :width], self.there[:, :width], self.offset[:, :width], self.distance[:, :width]
+        )
 
 
 def fit_lattice(
@@ -115,17 +123,19 @@ def fit_lattice(
     around = _neighbourhood(yx_nm[use], domain[use], window_nm)
     row, layer = row[use], layer[use]
     for share in REACHES:
-        k, h, weight = _numbered(around, row, layer, share * window_nm)
-        row, layer, origin, _ = _solve(around, k, h, weight)
+        nearer = around.within(share * window_nm)
+        k, h, weight = _numbered(nearer, row, layer, share * window_nm)
+        row, layer, origin, _ = _solve(nearer, k, h, weight)
     error = _position_errors(yx_nm[use], sigma_nm[use], origin)
     k, h, weight = _numbered(around, row, layer, window_nm)
     miss = _miss(around, k, h, row, layer, origin)
     limit = OUTLIER * np.hypot(*error.total)
-    weight = np.where(np.hypot(miss[..., 0], miss[..., 1]) < max(limit, 0.02), weight, 0.0)
-    row, layer, origin, design = _solve(around, k, h, weight)
+    weight = np.where(np.hypot(*miss) < max(limit, 0.02), weight, 0.0)
+    row, layer, origin, inverse = _solve(around, k, h, weight)
     miss = _miss(around, k, h, row, layer, origin)
     total = np.maximum(weight.sum(axis=1), 1e-12)
-    rms = np.sqrt((weight * (miss**2).sum(axis=2)).sum(axis=1) / total)
+    rms = np.sqrt((weight * (miss**2).sum(axis=0)).sum(axis=1) / total)
+    design = _design(inverse, k, h, weight)
     covariance = _covariance(design, around, sigma_nm[use], error)
     good = (rms < LARGEST_MISFIT_NM) & ((weight > 0).sum(axis=1) >= FEWEST) & np.isfinite(row[:, 0])
     good &= np.isfinite(covariance).all(axis=(1, 2))
@@ -238,10 +248,12 @@ def _neighbourhood(yx_nm: np.ndarray, domain: np.ndarray, window_nm: float) -> N
     there = np.isfinite(distance)
     # Sparse lattices fill only a part of the places that rocksalt would.
     width = max(FEWEST, int(there.sum(axis=1).max()))
-    index, there = index[:, :width], there[:, :width]
+    index, there, distance = index[:, :width], there[:, :width], distance[:, :width]
     index = np.where(there, index, np.arange(len(yx_nm))[:, None])
     there &= domain[index] == domain[:, None]
-    return Neighbourhood(index, there, yx_nm[index] - yx_nm[:, None])
+    # Coordinates apart in memory: every sum below runs over one of them.
+    offset = np.stack([axis[index] - axis[:, None] for axis in yx_nm.T])
+    return Neighbourhood(index, there, np.moveaxis(offset, 0, -1), distance)
 
 
 def _numbered(
@@ -257,33 +269,47 @@ def _numbered(
         thirds = 3.0 * along
         # Columns of one row are whole periods apart: that is three times safer to tell than thirds.
         k = np.where(h == 0, 3.0 * np.round(along), np.round(thirds))
-    square = y * y + x * x
-    weight = np.exp(-0.5 * square / (0.5 * reach_nm) ** 2) * around.there * (square <= reach_nm**2)
-    return k, h, np.where(np.isfinite(k) & np.isfinite(h), weight, 0.0)
+    inside = around.there & (around.distance <= reach_nm)
+    weight = np.where(inside, np.exp(-2.0 * np.minimum(around.distance / reach_nm, 2.0) ** 2), 0.0)
+    return k, h, weight
 
 
 def _solve(
     around: Neighbourhood, k: np.ndarray, h: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Weighted least squares: row, layer and origin (N, 2), and the (N, 2, K) map from positions to the two vectors."""
-    a = np.nan_to_num(np.stack([np.ones_like(k), k / 3.0, h / 2.0], axis=1))
-    weighted = a * weight[:, None, :]
-    normal = weighted @ a.transpose(0, 2, 1)
+    """Weighted least squares: row, layer and origin (N, 2), and (N, 3, 3) of the normal equations, inverted."""
+    # Sums written out: thousands of products of matrices three wide cost more than the sums themselves.
+    a = (np.ones_like(k), k / 3.0, h / 2.0)
+    weighted = [weight * column for column in a]
+    normal = np.empty((len(k), 3, 3))
+    right = np.empty((len(k), 3, 2))
+    y, x = around.offset[..., 0], around.offset[..., 1]
+    for i in range(3):
+        for j in range(i, 3):
+            normal[:, i, j] = normal[:, j, i] = np.einsum("nk,nk->n", weighted[i], a[j])
+        right[:, i, 0] = np.einsum("nk,nk->n", weighted[i], y)
+        right[:, i, 1] = np.einsum("nk,nk->n", weighted[i], x)
     # A window with one row only, or no column, has no solution: its determinant is zero.
-    bad = np.linalg.det(normal) < 1e-6
+    bad = ~np.isfinite(normal).all(axis=(1, 2))
+    normal[bad] = 0.0
+    bad |= np.linalg.det(normal) < 1e-6
     normal[bad] = np.eye(3)
-    estimator = np.linalg.solve(normal, weighted)
-    estimator[bad] = np.nan
-    solved = estimator @ around.offset
-    return solved[:, 1], solved[:, 2], solved[:, 0], estimator[:, 1:]
+    inverse = np.linalg.inv(normal)
+    inverse[bad] = np.nan
+    solved = inverse @ right
+    return solved[:, 1], solved[:, 2], solved[:, 0], inverse
 
 
 def _miss(
     around: Neighbourhood, k: np.ndarray, h: np.ndarray, row: np.ndarray, layer: np.ndarray, origin: np.ndarray
 ) -> np.ndarray:
-    """(N, K, 2) distance of neighbours from their fitted places."""
-    place = origin[:, None] + (k / 3.0)[..., None] * row[:, None] + (h / 2.0)[..., None] * layer[:, None]
-    return np.asarray(around.offset - place)
+    """(2, N, K) distance (y, x) of neighbours from their fitted places."""
+    return np.stack(
+        [
+            around.offset[..., i] - origin[:, i, None] - (k / 3.0) * row[:, i, None] - (h / 2.0) * layer[:, i, None]
+            for i in (0, 1)
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -319,6 +345,12 @@ def _position_errors(yx_nm: np.ndarray, sigma_nm: np.ndarray, origin: np.ndarray
     line = np.sqrt(shared) * total
     jitter = np.sqrt(np.maximum(total**2 - line**2 - own**2, 0.0))
     return PositionErrors(jitter, line, np.maximum(total, own))
+
+
+def _design(inverse: np.ndarray, k: np.ndarray, h: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(N, 2, K) linear map from the neighbours' positions to the row and the layer vector."""
+    part = inverse[:, 1:, :, None]
+    return np.asarray(weight[:, None] * (part[:, :, 0] + part[:, :, 1] * (k / 3.0)[:, None] + part[:, :, 2] * (h / 2.0)[:, None]))
 
 
 def _covariance(

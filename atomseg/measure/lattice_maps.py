@@ -117,15 +117,19 @@ def depth_profile(
         gaps = phases.gaps
         site = gaps[["y_nm", "x_nm"]].to_numpy() / np.asarray(pixel_nm)
         of_gap, of_column = (_bins(depth_nm, where, bin_nm) for where in (site, yx_px))
+        occupancy, spacing = (
+            (gaps["occupancy"].to_numpy(float), gaps["occupancy_err"].to_numpy(float)),
+            (table["spacing_nm"].to_numpy(), table["spacing_err_nm"].to_numpy()),
+        )
         step = max(1, round(0.06 / min(pixel_nm)))
         area, label = depth_nm[::step, ::step], phases.labels[::step, ::step]
         of_pixel = np.where(np.isfinite(area), np.nan_to_num(area) // bin_nm, -1).astype(int)
         for b in range(int(of_pixel.max()) + 1):
             rows.append(
                 {"depth_nm": (b + 0.5) * bin_nm}
-                | _occupancy(gaps[of_gap == b])
+                | _occupancy(*(v[of_gap == b] for v in occupancy))
                 | _fractions(label[of_pixel == b])
-                | _spacing(table[of_column == b])
+                | _spacing(*(v[of_column == b] for v in spacing))
             )
     return pd.DataFrame(rows, columns=list(DEPTH_PROFILE_FIELDS)).astype({"n_columns": np.int64})
 
@@ -137,10 +141,9 @@ def _bins(depth_nm: np.ndarray, yx_px: np.ndarray, bin_nm: float) -> np.ndarray:
     return np.where(np.isfinite(depth), np.nan_to_num(depth) // bin_nm, -1).astype(int)
 
 
-def _occupancy(gaps: pd.DataFrame) -> dict[str, float]:
-    value = gaps["occupancy"].to_numpy(float)
-    error = gaps["occupancy_err"].to_numpy(float)[np.isfinite(value)]
-    value = value[np.isfinite(value)]
+def _occupancy(value: np.ndarray, error: np.ndarray) -> dict[str, float]:
+    known = np.isfinite(value)
+    value, error = value[known], error[known]
     if len(value) < FEWEST_IN_BIN:
         nan = np.nan
         return {"occupancy": nan, "occupancy_err": nan, "occupancy_p16": nan, "occupancy_p84": nan}
@@ -161,11 +164,11 @@ def _fractions(labels: np.ndarray) -> dict[str, float]:
     return {phase.key: counts[phase] / total for phase in Phase if phase is not Phase.NONE}
 
 
-def _spacing(table: pd.DataFrame) -> dict[str, float]:
-    known = table[table["spacing_nm"].notna()]
-    out: dict[str, float] = {"n_columns": len(known), "spacing_nm": np.nan, "spacing_err_nm": np.nan}
-    if len(known) >= FEWEST_IN_BIN:
-        value, error = known["spacing_nm"].to_numpy(), known["spacing_err_nm"].to_numpy()
+def _spacing(value: np.ndarray, error: np.ndarray) -> dict[str, float]:
+    known = np.isfinite(value)
+    value, error = value[known], error[known]
+    out: dict[str, float] = {"n_columns": len(value), "spacing_nm": np.nan, "spacing_err_nm": np.nan}
+    if len(value) >= FEWEST_IN_BIN:
         out["spacing_nm"] = float(np.median(value))
         # Windows overlap: about one fit in ten is independent of the others.
         out["spacing_err_nm"] = float(np.median(error) / np.sqrt(max(1.0, len(value) / 10.0)))
