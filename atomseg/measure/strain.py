@@ -72,9 +72,11 @@ def choose_reference(
         member &= lattice.domain == np.bincount(lattice.domain[member]).argmax()
     if member.sum() < FEWEST_REFERENCE:
         return None
-    return Reference(
-        np.median(lattice.row[member], axis=0), np.median(lattice.layer[member], axis=0), member, source
-    )
+    row, layer = lattice.row[member], lattice.layer[member]
+    # Medians of components depend on the axes: those along and across the mean row turn with the crystal.
+    along = row.mean(axis=0) / np.hypot(*row.mean(axis=0))
+    axes = np.array([along, [along[1], -along[0]]])
+    return Reference(np.median(row @ axes.T, axis=0) @ axes, np.median(layer @ axes.T, axis=0) @ axes, member, source)
 
 
 def lattice_table(lattice: LocalLattice, reference: Reference | None) -> pd.DataFrame:
@@ -134,10 +136,12 @@ def _cross(a: np.ndarray, b: np.ndarray) -> float:
 
 def _strain(lattice: LocalLattice, reference: Reference | None) -> dict[str, np.ndarray]:
     names = ("strain_cc", "strain_ip", "shear", "rotation_deg")
+    out = {name: np.full(len(lattice.row), np.nan) for name in names}
     if reference is None:
-        return {name: np.full(len(lattice.row), np.nan) for name in names}
+        return out
+    known = lattice.known
     bulk = np.stack([reference.row, reference.layer], axis=1)
-    here = np.stack([lattice.row, lattice.layer], axis=2)
+    here = np.stack([lattice.row[known], lattice.layer[known]], axis=2)
     # Rows have no sense of direction: a domain whose frame is the mirror image of the reference's is read backwards.
     mirrored = np.linalg.det(here) * np.linalg.det(bulk) < 0
     here[mirrored, :, 0] *= -1.0
@@ -150,10 +154,8 @@ def _strain(lattice: LocalLattice, reference: Reference | None) -> dict[str, np.
     along = reference.row / np.hypot(*reference.row)
     normal = np.array([along[1], -along[0]])
     normal = normal * np.sign(normal @ reference.layer)
-    degrees = np.rad2deg(angle)
-    return {
-        "strain_cc": normal @ (stretch @ normal).T - 1.0,
-        "strain_ip": along @ (stretch @ along).T - 1.0,
-        "shear": along @ (stretch @ normal).T,
-        "rotation_deg": (degrees + 90.0) % 180.0 - 90.0,
-    }
+    out["strain_cc"][known] = normal @ (stretch @ normal).T - 1.0
+    out["strain_ip"][known] = along @ (stretch @ along).T - 1.0
+    out["shear"][known] = along @ (stretch @ normal).T
+    out["rotation_deg"][known] = (np.rad2deg(angle) + 90.0) % 180.0 - 90.0
+    return out
