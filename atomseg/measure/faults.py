@@ -21,6 +21,8 @@ NEXT_GAP_NM = (0.38, 0.56)
 OVERLAP = 0.4
 # Sites around one that the direction of its rows is read from.
 DIRECTION_SITES = 16
+# One site alone is a column that was misread more often than a fault.
+FEWEST_SITES = 2
 # An end this close to the image border may go on outside.
 BORDER_NM = 0.6
 
@@ -47,11 +49,15 @@ def find_faults(
         `FAULT_FIELDS`; the gaps of a lamella share its ``lamella_id``.
     """
     o1 = gaps[gaps["phase"] == int(Phase.O1)]
-    if len(o1) == 0:
+    site = o1[["y_nm", "x_nm"]].to_numpy(dtype=float)
+    if len(o1) >= FEWEST_SITES:
+        direction = row_directions(gaps, site)
+        part = same_fault(site, direction)
+        lasting = np.bincount(part)[part] >= FEWEST_SITES
+        o1, site, direction, part = o1[lasting], site[lasting], direction[lasting], part[lasting]
+    if len(o1) < FEWEST_SITES:
         return pd.DataFrame({name: pd.Series(dtype=float) for name in FAULT_FIELDS})
-    site = o1[["y_nm", "x_nm"]].to_numpy()
-    direction = row_directions(gaps, site)
-    part = same_fault(site, direction)
+    part = np.unique(part, return_inverse=True)[1]
     lamella, height = lamellae(site, direction, part)
     extent = (np.asarray(depth_nm.shape) - 1) * np.asarray(pixel_size_nm)
     rows = [
@@ -71,8 +77,11 @@ def find_faults(
 
 def row_directions(gaps: pd.DataFrame, site: np.ndarray) -> np.ndarray:
     """(M, 2) unit vectors along the rows at sites, from neighbouring layered and O1 gaps, whose rows are plain."""
-    plain = gaps[np.isin(gaps["phase"], (Phase.LAYERED, Phase.O1))][["y_nm", "x_nm"]].to_numpy()
+    chosen = gaps[np.isin(gaps["phase"], (Phase.LAYERED, Phase.O1))]
+    plain, row = chosen[["y_nm", "x_nm"]].to_numpy(), chosen["row_lower"].to_numpy()
     pairs = cKDTree(plain).query_pairs(SAME_GAP_NM, output_type="ndarray")
+    # Beside rocksalt a site of the next row can be as near.
+    pairs = pairs[row[pairs[:, 0]] == row[pairs[:, 1]]]
     if len(pairs) == 0:
         return np.tile([0.0, 1.0], (len(site), 1))
     vector = plain[pairs[:, 1]] - plain[pairs[:, 0]]
