@@ -350,12 +350,12 @@ def _position_errors(yx_nm: np.ndarray, sigma_nm: np.ndarray, origin: np.ndarray
 def _design(inverse: np.ndarray, k: np.ndarray, h: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """(N, 2, K) linear map from the neighbours' positions to the row and the layer vector."""
     part = inverse[:, 1:, :, None]
-    return np.asarray(weight[:, None] * (part[:, :, 0] + part[:, :, 1] * (k / 3.0)[:, None] + part[:, :, 2] * (h / 2.0)[:, None]))
+    return np.asarray(
+        weight[:, None] * (part[:, :, 0] + part[:, :, 1] * (k / 3.0)[:, None] + part[:, :, 2] * (h / 2.0)[:, None])
+    )
 
 
-def _covariance(
-    design: np.ndarray, around: Neighbourhood, sigma_nm: np.ndarray, error: PositionErrors
-) -> np.ndarray:
+def _covariance(design: np.ndarray, around: Neighbourhood, sigma_nm: np.ndarray, error: PositionErrors) -> np.ndarray:
     """(N, 4, 4) covariance of (row y, row x, layer y, layer x) for independent and for line errors of the columns."""
     n = len(design)
     out = np.zeros((n, 4, 4))

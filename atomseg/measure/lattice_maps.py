@@ -42,7 +42,10 @@ def pixel_maps(
     known = np.isfinite(first)
     if known.sum() < BLENDED:
         return {name: np.full(shape, np.nan, np.float32) for name in values}
-    axes = [np.linspace(0.0, n - 1.0, max(2, round((n - 1) * p / grid_nm) + 1)) for n, p in zip(shape, pixel_nm, strict=True)]
+    axes = [
+        np.linspace(0.0, n - 1.0, max(2, round((n - 1) * p / grid_nm) + 1))
+        for n, p in zip(shape, pixel_nm, strict=True)
+    ]
     nodes = np.stack(np.meshgrid(axes[0] * pixel_nm[0], axes[1] * pixel_nm[1], indexing="ij"), axis=-1)
     distance, near = cKDTree(yx_nm[known]).query(nodes.reshape(-1, 2), k=BLENDED)
     weight = 1.0 / (distance**2 + 0.05**2)

@@ -77,7 +77,9 @@ def test_each_component_is_told_from_the_others(maker):
     assert np.abs(sheared["rotation_deg"]).max() < 1e-7
 
 
-@pytest.mark.parametrize("shifts", [lambda n: 0, lambda n: -1, lambda n: (1, 0, -1, 1)[n % 4], lambda n: int(n % 3 == 0)])
+@pytest.mark.parametrize(
+    "shifts", [lambda n: 0, lambda n: -1, lambda n: (1, 0, -1, 1)[n % 4], lambda n: int(n % 3 == 0)]
+)
 @pytest.mark.parametrize("interlayer", [False, True])
 def test_stacking_is_no_strain(maker, shifts, interlayer):
     """O1, the twin, and mixed sequences have the lattice of O3: only which of its points are taken differs."""
@@ -111,7 +113,9 @@ def test_errors_are_those_of_the_noise(maker):
         assert 0.001 < table["strain_cc_err"].median() < 0.01
         for name in ("strain_cc", "strain_ip", "shear", "spacing_nm"):
             true = maker.layer if name == "spacing_nm" else 0.0
-            pulls.append(((table[name] - true) / table[f"{name[:-3]}_err_nm" if name == "spacing_nm" else f"{name}_err"]).std())
+            pulls.append(
+                ((table[name] - true) / table[f"{name[:-3]}_err_nm" if name == "spacing_nm" else f"{name}_err"]).std()
+            )
     # 750 columns, about 75 independent windows, six seeds, four numbers: the rms pull is known to 2 %; the weighting by
     # noise that is itself estimated from the image adds some per cent.
     assert 0.88 < np.sqrt(np.mean(np.square(pulls))) < 1.12
@@ -137,7 +141,9 @@ def test_strain_agrees_with_geometric_phase_analysis(maker):
     """An independent method on the rendered image (Hytch et al. 1998, 10.1016/S0304-3991(98)00035-7)."""
 
     def move(u, v):
-        return 0.03 * np.sin(2 * np.pi * u / 9.0), 0.04 * np.sin(2 * np.pi * v / 8.0) + 0.02 * np.sin(2 * np.pi * u / 9.0)
+        return 0.03 * np.sin(2 * np.pi * u / 9.0), 0.04 * np.sin(2 * np.pi * v / 8.0) + 0.02 * np.sin(
+            2 * np.pi * u / 9.0
+        )
 
     made = maker.build(maker.Crystal(size_nm=12.0, move=move))
     maps = measured(made)
@@ -223,7 +229,9 @@ def test_profile_with_depth(maker):
     columns, phases, calibration = maker.build(maker.Crystal())
     y, x = np.meshgrid(np.arange(0.1, 10, 0.25), np.arange(0.1, 10, 0.25), indexing="ij")
     occupancy = np.clip(1.0 - 0.2 * y.ravel(), 0.0, 1.0)
-    gaps = pd.DataFrame({"y_nm": y.ravel(), "x_nm": x.ravel(), "phase": 1, "occupancy": occupancy, "occupancy_err": 0.08})
+    gaps = pd.DataFrame(
+        {"y_nm": y.ravel(), "x_nm": x.ravel(), "phase": 1, "occupancy": occupancy, "occupancy_err": 0.08}
+    )
     labels = phases.labels.copy()
     labels[:100] = 2
     changed = PhaseMap(labels, phases.confidence, phases.occupancy, phases.columns, gaps, phases.frames)
