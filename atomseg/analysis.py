@@ -127,8 +127,8 @@ class Analysis(AnalysisRecord):
         """HyperSpy signals by name, with calibrated axes in nm.
 
         ``image`` (columns as markers, one colour a phase), ``restored``, ``phases``, ``confidence``, ``occupancy`` and
-        ``depth``; where the lattice was measured also ``spacing``, ``strain_cc``, ``strain_ip``, ``shear``, ``rotation``
-        and ``occupancy_err``.
+        ``depth``; where the lattice was measured also ``spacing``, ``strain_cc``, ``strain_ip``, ``shear``,
+        ``rotation`` and ``occupancy_err``.
         """
         arrays = {
             "image": self.micrograph.image,

@@ -19,13 +19,15 @@ from atomseg.types.lattice import DISLOCATION_FIELDS
 
 # Longer edges span more than one missing column, and their steps can not be told.
 LONGEST_EDGE_NM = 1.05
-# Circuits that open this close to each other are one core: a core is a nanometre wide, and what noise opens lies closer.
+# Circuits that open this close to each other are one core: cores are that wide, and what noise opens lies closer.
 ONE_CORE_NM = 1.0
-# The strain around an extra layer is so large that steps along the rows are uncertain farther out: what opens only along
-# the rows within this distance is part of its core.
+# The strain around an extra layer is so large that steps along the rows are uncertain farther out: what opens along the
+# rows alone within this distance is part of its core.
 LAYER_CORE_NM = 1.6
 # Circuits around a core, nm; it counts where most of them open as its own triangles do.
 CIRCUITS_NM = (0.8, 1.1, 1.4)
+# Columns around a core whose lattice turns its steps into nm.
+FRAME_COLUMNS = 20
 # Closer to the edge of the triangulated crystal the other half of a pair of openings can lie outside.
 BORDER_NM = 0.75
 # Columns whose fitted lattice misses its neighbours by more, rms, keep their own place.
@@ -94,21 +96,15 @@ def find_dislocations(
     area = float(circuits.area_nm2[~circuits.border].sum())
     known = np.flatnonzero(lattice.known)
     tree = cKDTree(yx_nm[known])
-    rows = []
-    for members in _cores(circuits):
-        steps = circuits.opening[members].sum(axis=0)
-        if not steps.any() or circuits.border[members].any():
+    rows: list[dict[str, object]] = []
+    for core in _cores(circuits):
+        steps = circuits.opening[core].sum(axis=0)
+        if not steps.any() or circuits.border[core].any():
             continue
-        # Where a layer ends is told by its own steps.
-        members = members[circuits.opening[members, 1] != 0] if steps[1] else members
-        where = circuits.centre_nm[members]
-        weight = np.abs(circuits.opening[members]).sum(axis=1).astype(float)
-        centre = (weight[:, None] * where).sum(axis=0) / weight.sum()
+        centre, error = _position(circuits, core, steps)
         if not _confirmed(circuits, centre, steps):
             continue
-        # Half a triangle, and how far the open circuits spread.
-        error = np.hypot(0.5 * np.sqrt(circuits.area_nm2[members].mean()), where.std(axis=0))
-        near = known[tree.query(centre, k=min(20, len(known)))[1]]
+        near = known[tree.query(centre, k=min(FRAME_COLUMNS, len(known)))[1]]
         row, layer = np.median(lattice.row[near], axis=0), np.median(lattice.layer[near], axis=0)
         burgers = steps[0] / 3.0 * row + steps[1] / 2.0 * layer
         if np.hypot(*burgers) < smallest_burgers * np.hypot(*row):
@@ -133,6 +129,17 @@ def find_dislocations(
             }
         )
     return (pd.DataFrame(rows, columns=list(DISLOCATION_FIELDS)) if rows else nothing), area
+
+
+def _position(circuits: Circuits, core: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre of a core's open triangles and its standard error, (y, x) in nm."""
+    # Where a layer ends is told by its own steps.
+    members = core[circuits.opening[core, 1] != 0] if steps[1] else core
+    where = circuits.centre_nm[members]
+    weight = np.abs(circuits.opening[members]).sum(axis=1).astype(float)
+    centre = (weight[:, None] * where).sum(axis=0) / weight.sum()
+    # Half a triangle, and how far the open ones spread.
+    return centre, np.hypot(0.5 * np.sqrt(circuits.area_nm2[members].mean()), where.std(axis=0))
 
 
 def kind_of(thirds: int, halves: int) -> str:
@@ -237,7 +244,7 @@ def _cores(circuits: Circuits) -> list[np.ndarray]:
 
 
 def _confirmed(circuits: Circuits, centre_nm: np.ndarray, steps: np.ndarray) -> bool:
-    """Whether most of the wider circuits open likewise: noise opens the other way not far off, a dislocation nowhere."""
+    """Whether most of the wider circuits open likewise: what noise opens is closed by its other half not far off."""
     distance = np.hypot(*(circuits.centre_nm - centre_nm).T)
     net = [circuits.opening[distance <= radius].sum(axis=0) for radius in CIRCUITS_NM]
     same = sum(bool(n[1] == steps[1] and (steps[1] != 0 or n[0] == steps[0])) for n in net)

@@ -26,8 +26,8 @@ PER_SQUARE_NM = 17.0
 REACHES = (0.62, 0.85)
 # A misfit of this many standard deviations is no column of the lattice (Huber's 1.345 is for efficiency; this cuts).
 OUTLIER = 3.5
-# A fit whose columns miss their places by more than this, rms, is not one lattice: cores, boundaries. 45 pm is what
-# uniformly random columns would miss a lattice point by along the rows (83 pm / sqrt(12) = 24 pm) and twice that across.
+# A fit whose columns miss their places by more than this, rms, is not one lattice: cores, boundaries. Columns at random
+# would miss the nearest place by 72 pm (83 pm / sqrt(12) along the rows, 237 pm / sqrt(12) across them).
 LARGEST_MISFIT_NM = 0.03
 # Columns of one scan line move together; a line is as high as a column, one FWHM.
 LINE_NM = 0.1
@@ -128,11 +128,11 @@ def fit_lattice(
         row, layer, origin, _ = _solve(nearer, k, h, weight)
     error = _position_errors(yx_nm[use], sigma_nm[use], origin)
     k, h, weight = _numbered(around, row, layer, window_nm)
-    miss = _miss(around, k, h, row, layer, origin)
+    miss = _miss(around, (k, h), row, layer, origin)
     limit = OUTLIER * np.hypot(*error.total)
     weight = np.where(np.hypot(*miss) < max(limit, 0.02), weight, 0.0)
     row, layer, origin, inverse = _solve(around, k, h, weight)
-    miss = _miss(around, k, h, row, layer, origin)
+    miss = _miss(around, (k, h), row, layer, origin)
     total = np.maximum(weight.sum(axis=1), 1e-12)
     rms = np.sqrt((weight * (miss**2).sum(axis=0)).sum(axis=1) / total)
     design = _design(inverse, k, h, weight)
@@ -301,9 +301,14 @@ def _solve(
 
 
 def _miss(
-    around: Neighbourhood, k: np.ndarray, h: np.ndarray, row: np.ndarray, layer: np.ndarray, origin: np.ndarray
+    around: Neighbourhood,
+    number: tuple[np.ndarray, np.ndarray],
+    row: np.ndarray,
+    layer: np.ndarray,
+    origin: np.ndarray,
 ) -> np.ndarray:
     """(2, N, K) distance (y, x) of neighbours from their fitted places."""
+    k, h = number
     return np.stack(
         [
             around.offset[..., i] - origin[:, i, None] - (k / 3.0) * row[:, i, None] - (h / 2.0) * layer[:, i, None]

@@ -18,6 +18,7 @@ FEWEST_IN_BIN = 5
 def pixel_maps(
     yx_nm: np.ndarray,
     values: dict[str, np.ndarray],
+    *,
     shape: tuple[int, int],
     pixel_nm: tuple[float, float],
     crystal: np.ndarray,
@@ -76,7 +77,7 @@ def bilinear(coarse: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def occupancy_error_map(phases: PhaseMap, pixel_nm: tuple[float, float], grid_nm: float) -> np.ndarray:
-    """(H, W) float32 standard error of the interlayer occupancy, that of the nearest site, where there is an occupancy."""
+    """(H, W) float32 standard error of the occupancy, that of the nearest site, where there is an occupancy."""
     shape = phases.labels.shape
     if len(phases.gaps) == 0:
         return np.full(shape, np.nan, np.float32)
@@ -95,6 +96,7 @@ def depth_profile(
     table: pd.DataFrame,
     yx_px: np.ndarray,
     depth_nm: np.ndarray,
+    *,
     pixel_nm: tuple[float, float],
     bin_nm: float,
 ) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The lattice measurement: spacing, strain and rotation, dislocations, profiles with depth, share of faulted gaps."""
 
-from collections.abc import Mapping
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -59,14 +59,14 @@ def measure_lattice(
         )
     }
     crystal = phases.labels != Phase.NONE
-    maps = pixel_maps(yx, values, phases.labels.shape, pixel, crystal, config.grid_nm)
+    maps = pixel_maps(yx, values, shape=phases.labels.shape, pixel_nm=pixel, crystal=crystal, grid_nm=config.grid_nm)
     dislocations, area = find_dislocations(yx, lattice, pixel, depth_nm, config.smallest_burgers)
     return LatticeMaps(
         columns=table,
         **maps,
         occupancy_err=occupancy_error_map(phases, pixel, config.grid_nm),
         dislocations=dislocations,
-        depth_profile=depth_profile(phases, table, columns.yx_px, depth_nm, pixel, config.depth_bin_nm),
+        depth_profile=depth_profile(phases, table, columns.yx_px, depth_nm, pixel_nm=pixel, bin_nm=config.depth_bin_nm),
         summary=_summary(lattice, reference, table, phase, columns.yx_px),
         dislocation_summary=_dislocation_summary(dislocations, area),
         fault_summary=fault_statistics(phases.gaps, _mean_spacing(phases)),
@@ -130,10 +130,10 @@ def _reference(reference: Reference, yx_px: np.ndarray) -> dict[str, object]:
 
 
 def _dislocation_summary(table: pd.DataFrame, area_nm2: float) -> dict[str, object]:
-    kinds: Mapping[str, int] = table["kind"].value_counts().to_dict() if len(table) else {}
+    kinds = Counter(table["kind"])
     return {
         "n": len(table),
-        "by_kind": {str(name): int(n) for name, n in kinds.items()},
+        "by_kind": {str(name): kinds[name] for name in sorted(kinds)},
         "searched_area_nm2": area_nm2,
         "density_per_um2": len(table) / area_nm2 * 1e6 if area_nm2 > 0 else None,
     }

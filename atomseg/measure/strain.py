@@ -82,8 +82,8 @@ def choose_reference(
 def lattice_table(lattice: LocalLattice, reference: Reference | None) -> pd.DataFrame:
     """`LATTICE_FIELDS` of every column.
 
-    Strain is the stretch of the polar decomposition, in the axes of the crystal (along its rows, across them): a turn of
-    the crystal or of the scan is no strain, however large.
+    Strain is the stretch of the polar decomposition, in the axes of the crystal (along its rows, across them): a turn
+    of the crystal or of the scan is no strain, however large.
     """
     n = len(lattice.row)
     period, spacing, along, normal, lean = _measures(lattice)

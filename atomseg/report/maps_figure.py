@@ -45,17 +45,20 @@ def maps_figure(record: AnalysisRecord) -> Figure:
         axes = [figure.add_subplot(grid[row, column]) for row in range(2) for column in range(4)]
         figure.text(0.02, 0.955, f"{record.micrograph.name}: lattice", fontsize=13, weight="bold", va="center")
         figure.text(0.97, 0.955, _reference_text(lattice), fontsize=7.5, color="0.4", va="center", ha="right")
-        low, high = _range(lattice.spacing)
-        _map(figure, axes[0], record, "a  TM layer spacing", lattice.spacing, low, high, "nm", "cividis")
+        spacing = lattice.spacing
+        title = "a  TM layer spacing"
+        _map(figure, axes[0], record, title, spacing, limits=_range(spacing), unit="nm", colors="cividis")
         strain = [lattice.strain_cc, lattice.strain_ip, lattice.shear]
         widest = float(np.clip(max(_spread(plane) for plane in strain), _LEAST_STRAIN, _MOST_STRAIN))
         titles = ("b  Strain across the layers", "c  Strain along the rows", "d  Shear between the layers")
         for ax, title, plane in zip(axes[1:4], titles, strain, strict=True):
-            _map(figure, ax, record, title, 100 * plane, -100 * widest, 100 * widest, "%", "RdBu_r")
+            limits = (-100 * widest, 100 * widest)
+            _map(figure, ax, record, title, 100 * plane, limits=limits, unit="%", colors="RdBu_r")
         turn = float(np.clip(_spread(lattice.rotation), _LEAST_TURN_DEG, _MOST_TURN_DEG))
-        _map(figure, axes[4], record, "e  Rotation", lattice.rotation, -turn, turn, "degrees", "PuOr_r")
-        occupancy = record.phases.occupancy
-        _map(figure, axes[5], record, "f  TM on interlayer sites", occupancy, 0.0, 1.0, "fraction", "cividis")
+        rotation, occupancy = lattice.rotation, record.phases.occupancy
+        _map(figure, axes[4], record, "e  Rotation", rotation, limits=(-turn, turn), unit="degrees", colors="PuOr_r")
+        title = "f  TM on interlayer sites"
+        _map(figure, axes[5], record, title, occupancy, limits=(0.0, 1.0), unit="fraction", colors="cividis")
         _defects(axes[6], record, lattice)
         _profile(axes[7], lattice)
     return figure
@@ -67,8 +70,8 @@ def _map(
     record: AnalysisRecord,
     title: str,
     plane: np.ndarray,
-    low: float,
-    high: float,
+    *,
+    limits: tuple[float, float],
     unit: str,
     colors: str,
 ) -> None:
@@ -78,7 +81,9 @@ def _map(
         nothing_here(ax, "not measurable here")
         return
     show_image(ax, _small(record.micrograph.image), record, dim=0.6)
-    drawn = ax.imshow(shown, cmap=colors, vmin=low, vmax=high, extent=extent_nm(record), interpolation="nearest")
+    drawn = ax.imshow(
+        shown, cmap=colors, vmin=limits[0], vmax=limits[1], extent=extent_nm(record), interpolation="nearest"
+    )
     draw_surface(ax, record)
     _view(ax, record)
     scale_bar(ax)

@@ -16,7 +16,7 @@ PIXEL = 0.02
 
 @dataclass(frozen=True)
 class Crystal:
-    """Rows along u, layers along v; `shifts` are the stacking shifts (thirds of the period) from each layer to the next."""
+    """Rows along u, layers along v; `shifts`, in thirds of the period, lead from each layer to the next."""
 
     size_nm: float = 10.0
     rotation_deg: float = 0.0

@@ -66,7 +66,7 @@ def test_extra_layer(maker, rotation, sign):
 
 @pytest.mark.parametrize("thirds", [1, -1, 2, -2])
 def test_partial_that_bounds_a_fault(maker, thirds):
-    """The stacking shift changes from 1/3 by `thirds` thirds across the row of the core: an O1 or a twin gap to its left."""
+    """The shift changes from 1/3 by `thirds` thirds across the row of the core: an O1 or a twin gap to its left."""
     b = (thirds * maker.period / 3, 0.0)
     at = (0.1, 0.5 * maker.layer)
     maps = found(maker.build(maker.Crystal(move=angle_field(b, at))))

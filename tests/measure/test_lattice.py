@@ -170,8 +170,8 @@ def test_strain_agrees_with_geometric_phase_analysis(maker):
     for name, value in (("strain_cc", gradient[..., 0, 0] - 1), ("strain_ip", gradient[..., 1, 1] - 1)):
         own = getattr(maps, name)[middle]
         other = value[middle]
-        # Both are relative to their own bulk; GPA smooths the image, the fit the columns: their kernels differ, which at
-        # wavelengths of 8 nm changes a strain of 3 % by a tenth.
+        # GPA smooths the image, the fit the columns: their kernels differ, which at wavelengths of 8 nm changes a
+        # strain of 3 % by a tenth.
         assert np.std(own - other) < 0.12 * np.std(other) + 0.001, name
         assert np.corrcoef(own.ravel(), other.ravel())[0, 1] > 0.985
 
