@@ -2,9 +2,9 @@
 
     python benchmarks/accuracy/dislocations.py [--quick] [--scenes 40] [--seed 0]
 
-Images of 13 nm at 20 pm, 3000 counts a column, a scan with up to 2 % of shear. The columns are the required ones of the
 Images of 13 nm at 20 pm, 3000 counts a column, a scan with up to 2 % of shear. The columns are the required ones of
-the network is not part of these numbers), then classified and measured with the default settings.
+the truth, moved by a known random error an axis, and along the scan lines by half as much in common for every 0.1 nm of
+them (so the network is not part of these numbers), then classified and measured with the default settings.
 
 - Recall counts true dislocations at least 1 nm inside the image whose projected Burgers vector is found within half its
   length, less than 1 nm away. True ones closer than 1 nm to each other are one with the sum of their vectors, and count
