@@ -121,13 +121,13 @@ def fit_lattice(
     if len(use) < FEWEST:
         return full
     around = _neighbourhood(yx_nm[use], domain[use], window_nm)
-    row, layer = row[use], layer[use]
+    row, layer, origin = row[use], layer[use], np.zeros((len(use), 2))
     for share in REACHES:
         nearer = around.within(share * window_nm)
-        k, h, weight = _numbered(nearer, row, layer, share * window_nm)
+        k, h, weight = _numbered(nearer, row, layer, origin, share * window_nm)
         row, layer, origin, _ = _solve(nearer, k, h, weight)
     error = _position_errors(yx_nm[use], sigma_nm[use], origin)
-    k, h, weight = _numbered(around, row, layer, window_nm)
+    k, h, weight = _numbered(around, row, layer, origin, window_nm)
     miss = _miss(around, (k, h), row, layer, origin)
     limit = OUTLIER * np.hypot(*error.total)
     weight = np.where(np.hypot(*miss) < max(limit, 0.02), weight, 0.0)
@@ -257,12 +257,15 @@ def _neighbourhood(yx_nm: np.ndarray, domain: np.ndarray, window_nm: float) -> N
 
 
 def _numbered(
-    around: Neighbourhood, row: np.ndarray, layer: np.ndarray, reach_nm: float
+    around: Neighbourhood, row: np.ndarray, layer: np.ndarray, origin: np.ndarray, reach_nm: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N, K) place on the fine lattice, in thirds of the row and halves of the layer, and weight of each neighbour."""
+    """(N, K) place on the fine lattice, in thirds of the row and halves of the layer, and weight of each neighbour.
+
+    Counted from where the lattice has the middle column, not from where noise put it.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         area = row[:, 0] * layer[:, 1] - row[:, 1] * layer[:, 0]
-        y, x = around.offset[..., 0], around.offset[..., 1]
+        y, x = around.offset[..., 0] - origin[:, :1], around.offset[..., 1] - origin[:, 1:]
         along = (y * layer[:, 1:] - x * layer[:, :1]) / area[:, None]
         up = (x * row[:, :1] - y * row[:, 1:]) / area[:, None]
         h = np.round(2.0 * up)
