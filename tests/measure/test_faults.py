@@ -151,3 +151,10 @@ def test_lamellae_of_simulated_scenes_are_found():
     assert true >= 15
     assert hit / true >= 0.9
     assert right / found_number >= 0.9
+
+
+def test_faults_that_barely_overlap_are_no_lamella():
+    """Two sites of ten above each other: the ends of two faults, not one lamella."""
+    found = faults(gaps(lambda n, k: (n == 5 and 4 <= k < 14) or (n == 6 and 12 <= k < 22)))
+    assert len(found) == 2
+    assert (found["lamella_gaps"] == 1).all()
