@@ -127,7 +127,8 @@ class Analysis(AnalysisRecord):
         """HyperSpy signals by name, with calibrated axes in nm.
 
         ``image`` (columns as markers, one colour a phase), ``restored``, ``phases``, ``confidence``, ``occupancy`` and
-        ``depth``.
+        ``depth``; where the lattice was measured also ``spacing``, ``strain_cc``, ``strain_ip``, ``shear``,
+        ``rotation`` and ``occupancy_err``.
         """
         arrays = {
             "image": self.micrograph.image,
@@ -136,6 +137,7 @@ class Analysis(AnalysisRecord):
             "confidence": self.phases.confidence,
             "occupancy": self.phases.occupancy,
             "depth": self.thickness.depth_nm,
+            **({} if self.lattice is None else self.lattice.planes()),
         }
         signals = {name: self._signal(array, name) for name, array in arrays.items()}
         self._mark_columns(signals["image"])

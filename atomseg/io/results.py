@@ -14,6 +14,7 @@ from atomseg.errors import AtomsegError, OutputError
 from atomseg.imaging import OutputImage
 from atomseg.io.atomic import whole_folder
 from atomseg.io.foreign import first_line
+from atomseg.io.lattice import LATTICE_FILES, lattice_planes, lattice_tables, read_lattice, stored_lattice
 from atomseg.io.maps import read_map, write_map
 from atomseg.io.micrograph import read_micrograph
 from atomseg.io.summary import (
@@ -95,7 +96,7 @@ def write_analysis(
     OutputError
         If the folder exists already or can not be written; nothing is left behind then.
     """
-    odd = [name for name in figures if Path(name).name != name or name in (*_FILES, _SUMMARY)]
+    odd = [name for name in figures if Path(name).name != name or name in (*_FILES, *LATTICE_FILES, _SUMMARY)]
     if odd:
         raise OutputError(f"a figure can not be named {odd[0]!r}: allowed are plain file names that no result file has")
     with whole_folder(Path(folder), overwrite=overwrite, replaceable=is_result_folder) as target:
@@ -126,7 +127,7 @@ def read_analysis(folder: Path) -> AnalysisRecord:
     """
     folder = Path(folder)
     summary = _read_summary(folder)
-    missing = [name for name in _FILES if not (folder / name).is_file()]
+    missing = [name for name in _files_of(summary) if not (folder / name).is_file()]
     if missing:
         raise OutputError(f"{folder} is not a complete result: {', '.join(missing)} missing; map the input again")
     try:
@@ -165,7 +166,14 @@ def result_matches(folder: Path, *, sha256: str, config: Mapping[str, object], m
         same = same and provenance["config"] == json_ready(config)
     except (OutputError, KeyError, TypeError):
         return False
-    return bool(same) and all((Path(folder) / name).is_file() for name in _FILES)
+    return bool(same) and all((Path(folder) / name).is_file() for name in _files_of(summary))
+
+
+def _files_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files that this result is complete with."""
+    stored = summary.get("stored")
+    has_lattice = isinstance(stored, Mapping) and stored.get("lattice") is not None
+    return (*_FILES, *LATTICE_FILES) if has_lattice else _FILES
 
 
 def _tables(record: AnalysisRecord) -> dict[str, pd.DataFrame]:
@@ -176,6 +184,7 @@ def _tables(record: AnalysisRecord) -> dict[str, pd.DataFrame]:
         "gaps": gaps,
         "thickness": record.thickness.points[list(PROFILE_FIELDS)],
         "faults": record.thickness.faults[list(FAULT_FIELDS)],
+        **lattice_tables(record.lattice),
     }
 
 
@@ -186,6 +195,7 @@ def _planes(record: AnalysisRecord) -> dict[str, np.ndarray]:
         "restored": record.restored.astype(np.float32, copy=False),
         "occupancy": record.phases.occupancy.astype(np.float32, copy=False),
         "depth": record.thickness.depth_nm.astype(np.float32, copy=False),
+        **lattice_planes(record.lattice),
     }
 
 
@@ -195,6 +205,7 @@ def _stored(record: AnalysisRecord, tables: Mapping[str, pd.DataFrame]) -> dict[
         "frames": [frame_dict(frame) for frame in record.phases.frames],
         "phase_checks": [check_dict(check) for check in record.phases.checks],
         "thickness_warnings": list(record.thickness.warnings),
+        "lattice": stored_lattice(record.lattice),
         "types": {name: table_types(table) for name, table in tables.items()},
     }
 
@@ -230,6 +241,7 @@ def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
         checks=checks_from(summary["checks"]),
         warnings=(*warnings, note) if note and note not in warnings else warnings,
         provenance=provenance_from(summary["provenance"]),
+        lattice=read_lattice(folder, stored),
     )
 
 

@@ -34,7 +34,7 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
     -------
     dict
         Keys ``schema``, ``input``, ``calibration``, ``checks``, ``columns``, ``phase_fractions``, ``thickness``,
-        ``faults``, ``warnings`` and ``provenance``.
+        ``faults``, ``lattice``, ``dislocations``, ``warnings`` and ``provenance``.
     """
     calibration = record.micrograph.calibration
     summary = {
@@ -45,7 +45,9 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
         "columns": {"n": len(record.localized), "median_sigma_pm": _median_sigma_pm(record)},
         "phase_fractions": record.phases.fractions(),
         "thickness": thickness_dict(record.thickness),
-        "faults": _faults(record.thickness.faults),
+        "faults": _faults(record.thickness.faults) | (record.lattice.fault_summary if record.lattice else {}),
+        "lattice": record.lattice.summary if record.lattice else None,
+        "dislocations": record.lattice.dislocation_summary if record.lattice else None,
         "warnings": list(record.warnings),
         "provenance": dataclasses.asdict(record.provenance),
     }

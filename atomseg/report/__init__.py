@@ -1,8 +1,17 @@
 """Figures and pages for people; the only place that draws."""
 
 from atomseg.report.cohort import cohort_html
+from atomseg.report.maps_figure import maps_figure
 from atomseg.report.overview import figure_bytes, figure_files, overview_figure
 from atomseg.report.style import PHASE_COLORS
 from atomseg.report.text import thickness_text
 
-__all__ = ["PHASE_COLORS", "cohort_html", "figure_bytes", "figure_files", "overview_figure", "thickness_text"]
+__all__ = [
+    "PHASE_COLORS",
+    "cohort_html",
+    "figure_bytes",
+    "figure_files",
+    "maps_figure",
+    "overview_figure",
+    "thickness_text",
+]

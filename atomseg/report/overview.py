@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from atomseg.report.maps_figure import maps_figure
 from atomseg.report.panels import (
     draw_columns,
     draw_layer_end,
@@ -79,9 +80,10 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
 
 
 def figure_files(record: AnalysisRecord) -> dict[str, bytes]:
-    """The overview figure as the files that go beside the tables."""
+    """The figures as the files that go beside the tables."""
     figure = overview_figure(record)
-    return {"overview.png": figure_bytes(figure, "png"), "overview.pdf": figure_bytes(figure, "pdf")}
+    files = {"overview.png": figure_bytes(figure, "png"), "overview.pdf": figure_bytes(figure, "pdf")}
+    return files if record.lattice is None else files | {"maps.png": figure_bytes(maps_figure(record), "png")}
 
 
 def zoom_window_nm(record: AnalysisRecord) -> tuple[float, float, float, float]:

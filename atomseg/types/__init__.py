@@ -5,6 +5,7 @@ from atomseg.types.calibration import Calibration, CalibrationOrigin
 from atomseg.types.checks import Check, Verdict
 from atomseg.types.columns import Columns
 from atomseg.types.flags import ColumnFlag, decode_flags
+from atomseg.types.lattice import LatticeMaps
 from atomseg.types.micrograph import Micrograph
 from atomseg.types.phases import LatticeFrame, Phase, PhaseMap
 from atomseg.types.prediction import Prediction
@@ -20,6 +21,7 @@ __all__ = [
     "ColumnFlag",
     "Columns",
     "LatticeFrame",
+    "LatticeMaps",
     "Micrograph",
     "Phase",
     "PhaseMap",

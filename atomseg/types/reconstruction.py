@@ -35,6 +35,8 @@ FAULT_FIELDS = (
     "length_nm",
     "ends_in_view",
     "surface_distance_nm",
+    "lamella_id",
+    "lamella_gaps",
 )
 
 

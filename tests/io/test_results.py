@@ -74,6 +74,8 @@ KEYS = [
     "phase_fractions",
     "thickness",
     "faults",
+    "lattice",
+    "dislocations",
     "warnings",
     "provenance",
 ]
