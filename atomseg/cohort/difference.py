@@ -1,17 +1,26 @@
 """Two groups, or two kinds of surface of one group: differences with intervals and permutation tests over particles."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from atomseg.cohort.config import TESTABLE, CohortConfig
-from atomseg.cohort.group import Stratum
 from atomseg.cohort.outcomes import UNITS, Outcome, ParticleMeans, Thickness
 from atomseg.cohort.resample import bootstrap_weights, holm, interval, permutation_test
 from atomseg.cohort.result import Difference
 
 DESCRIPTIVE = "descriptive only"
 NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One group and kind of surface with its outcomes by name."""
+
+    group: str
+    kind: str
+    outcomes: Mapping[str, Outcome]
 
 
 @dataclass(frozen=True)
@@ -28,18 +37,14 @@ class _Pair:
         return len(self.first.particles), len(self.second.particles)
 
 
-def compare(
-    a: Stratum, b: Stratum, tau_nm: float | None, config: CohortConfig, rng: np.random.Generator
-) -> list[Difference]:
+def compare(a: Side, b: Side, config: CohortConfig, rng: np.random.Generator) -> list[Difference]:
     """Differences of all outcomes that both have, Holm's correction over those that are tested.
 
     Parameters
     ----------
-    a, b : Stratum
+    a, b : Side
         Two groups of one kind of surface: particles are exchanged between them. Or two kinds of surface of one group:
         where at least the least number of particles show both, these alone are compared, each with itself.
-    tau_nm : float or None
-        Depth of restricted means.
     config : CohortConfig
         Settings.
     rng : numpy.random.Generator
@@ -49,7 +54,7 @@ def compare(
     for name in TESTABLE:
         if name not in (*config.tested, "median", "restricted_mean"):
             continue
-        first, second = a.outcome(name, tau_nm), b.outcome(name, tau_nm)
+        first, second = a.outcomes.get(name), b.outcomes.get(name)
         if first is None or second is None:
             continue
         pair = _pair(first, second, same_group=a.group == b.group, least=config.least_particles)
@@ -69,9 +74,9 @@ def _pair(first: Outcome, second: Outcome, *, same_group: bool, least: int) -> _
     return _Pair(first, second, paired=False, told_apart=enough and not both)
 
 
-def _untested(name: str, pair: _Pair, a: Stratum, b: Stratum) -> Difference:
+def _untested(name: str, pair: _Pair, a: Side, b: Side) -> Difference:
     """The difference alone, as it stays where there are too few particles."""
-    values = pair.first.estimate(), pair.second.estimate()
+    values = pair.first.estimate, pair.second.estimate
     return Difference(
         outcome=name,
         unit=UNITS[name],
@@ -103,7 +108,7 @@ def _interval(
     others = weights if pair.paired else bootstrap_weights(pair.n[1], config.resamples, rng)
     (low_a, high_a), (low_b, high_b) = pair.first.replicates(weights), pair.second.replicates(others)
     low, high = low_a - high_b, high_a - low_b
-    ends = interval(estimate, low, high, n=min(pair.n), level=config.level)
+    ends = interval(estimate, low, high, n=min(pair.first.informed, pair.second.informed), level=config.level)
     lower, upper = float(ends[0]), float(ends[1])
     return (lower if np.isfinite(lower) else None), (upper if np.isfinite(upper) else None)
 

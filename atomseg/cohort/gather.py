@@ -72,6 +72,11 @@ def _particle(label: Label) -> str:
     return label.particle if label.sample == label.group else f"{label.sample}: {label.particle}"
 
 
+def _image(result: MeasuredResult) -> str:
+    """What is one micrograph: frames of one file are, arrays of one name need not be."""
+    return f"{result.path}#{result.sha256[:16]}"
+
+
 def _points(result: MeasuredResult, label: Label) -> tuple[pd.DataFrame, int]:
     """Rows of one result, and for how many of its surfaces the table and the manifest name different kinds."""
     table = result.points[np.isfinite(result.points["thickness_nm"])]
@@ -89,7 +94,7 @@ def _points(result: MeasuredResult, label: Label) -> tuple[pd.DataFrame, int]:
             "group": label.group,
             "sample": label.sample,
             "particle": _particle(label),
-            "image": result.path,
+            "image": _image(result),
             "surface": [f"{result.folder}#{k}" for k in surface],
             "surface_kind": measured.where(known, told).to_numpy(object),
             "thickness_nm": thickness,
@@ -110,7 +115,7 @@ def _image_row(result: MeasuredResult, label: Label, points: pd.DataFrame) -> di
         "group": label.group,
         "sample": label.sample,
         "particle": _particle(label),
-        "image": result.path,
+        "image": _image(result),
         "surface_kind": "none" if not kinds else kinds[0] if len(kinds) == 1 else "mixed",
         **{name: result.phase_fractions.get(name, 0.0) for name in PHASES},
         "fault_length_nm": result.fault_length_nm,

@@ -1,5 +1,6 @@
 """One group and kind of surface: outcomes with intervals, the thickness curve, and every particle."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,11 @@ class Stratum:
         views = np.sort(self.points.groupby("particle")["available_nm"].max().to_numpy(float))
         return float(views[(len(views) - 1) // 2])
 
+    def outcomes(self, tau_nm: float | None) -> dict[str, Outcome]:
+        """All outcomes that can be had, by name."""
+        found = {name: self.outcome(name, tau_nm) for name in (*THICKNESS_OUTCOMES, *IMAGE_OUTCOMES)}
+        return {name: outcome for name, outcome in found.items() if outcome is not None}
+
     def outcome(self, name: str, tau_nm: float | None) -> Outcome | None:
         """An outcome by name; None where it can not be had."""
         if name in IMAGE_OUTCOMES:
@@ -65,7 +71,11 @@ class Stratum:
 
 
 def group_statistics(
-    stratum: Stratum, tau_nm: float | None, config: CohortConfig, rng: np.random.Generator
+    stratum: Stratum,
+    outcomes: Mapping[str, Outcome],
+    tau_nm: float | None,
+    config: CohortConfig,
+    rng: np.random.Generator,
 ) -> GroupStatistics:
     """Everything about one group and kind of surface.
 
@@ -73,6 +83,8 @@ def group_statistics(
     ----------
     stratum : Stratum
         Its observations.
+    outcomes : mapping
+        From `Stratum.outcomes`.
     tau_nm : float or None
         Depth of restricted means; None where nobody has surface points.
     config : CohortConfig
@@ -80,8 +92,6 @@ def group_statistics(
     rng : numpy.random.Generator
         Randomness of the resampling.
     """
-    found = {name: stratum.outcome(name, tau_nm) for name in (*THICKNESS_OUTCOMES, *IMAGE_OUTCOMES)}
-    outcomes = {name: outcome for name, outcome in found.items() if outcome is not None}
     estimates = [estimate_outcome(name, outcome, stratum, config, rng) for name, outcome in outcomes.items()]
     estimates += _sensitivity(stratum, tau_nm)
     censored = stratum.points.loc[~stratum.points["event"].astype(bool), "reason"]
@@ -137,7 +147,7 @@ def estimate_outcome(
     rng : numpy.random.Generator
         Randomness of the resampling.
     """
-    estimate, n = outcome.estimate(), len(outcome.particles)
+    estimate, n = outcome.estimate, len(outcome.particles)
     depth = name in QUANTILES
     low, high = outcome.replicates(np.ones((1, n)))
     lower: float | None = float(low[0]) if depth and estimate is None else None
@@ -148,7 +158,7 @@ def estimate_outcome(
     if n >= config.least_particles:
         replicates = outcome.replicates(bootstrap_weights(n, config.resamples, rng))
         below = bound == "below_detection"
-        ends = interval(None if below else estimate, *replicates, n=n, level=config.level, log=depth)
+        ends = interval(None if below else estimate, *replicates, n=outcome.informed, level=config.level, log=depth)
         most = {"share": 1.0, "nm": np.inf, "1/nm": np.inf}[UNITS[name]]
         if name == "restricted_mean" and isinstance(outcome, Thickness):
             most = outcome.tau_nm
@@ -169,7 +179,7 @@ def _sensitivity(stratum: Stratum, tau_nm: float | None) -> list[OutcomeEstimate
         event = stratum.points["event"].astype(bool)
         thickness = stratum.points["thickness_nm"].where(event, factor * stratum.points["thickness_nm"])
         supposed = thickness_outcome("median", stratum.points.assign(thickness_nm=thickness, event=True), tau_nm)
-        told.append(OutcomeEstimate(name, UNITS[name], supposed.estimate(), None, None, "", _counts(name, stratum)))
+        told.append(OutcomeEstimate(name, UNITS[name], supposed.estimate, None, None, "", _counts(name, stratum)))
     return told
 
 
@@ -210,7 +220,7 @@ def _tuple(values: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(value), 5) for value in values)
 
 
-def _particles(stratum: Stratum, outcomes: dict[str, Outcome]) -> tuple[ParticleValues, ...]:
+def _particles(stratum: Stratum, outcomes: Mapping[str, Outcome]) -> tuple[ParticleValues, ...]:
     names = sorted({*stratum.points["particle"], *stratum.images["particle"]})
     values: dict[str, dict[str, float | None]] = {name: dict.fromkeys(outcomes) for name in names}
     for key, outcome in outcomes.items():

@@ -36,9 +36,15 @@ class ParticleMeans:
     particles: tuple[str, ...]
     values: np.ndarray
 
+    @property
     def estimate(self) -> float | None:
         """Mean over particles."""
         return float(self.values.mean())
+
+    @property
+    def informed(self) -> int:
+        """Particles that say something about the estimate: all."""
+        return len(self.particles)
 
     def replicates(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B,) lowest and highest value for each weighting of the particles; here they are the same."""
@@ -80,6 +86,8 @@ class Thickness:
         (N,) thickness, or its lower bound where censored, nm.
     event : numpy.ndarray
         (N,) bool, True where the end of the layer was seen.
+    view_nm : numpy.ndarray
+        (P,) depth to which each particle can be seen at all, nm.
     detection_nm : float
         Thinnest layer that can be told from none.
     tau_nm : float
@@ -91,6 +99,7 @@ class Thickness:
     unit: np.ndarray
     thickness_nm: np.ndarray
     event: np.ndarray
+    view_nm: np.ndarray
     detection_nm: float
     tau_nm: float
 
@@ -113,6 +122,7 @@ class Thickness:
         n = len(self.particles)
         return np.asarray(np.bincount(self.unit, gap, minlength=n) / np.bincount(self.unit, minlength=n))
 
+    @cached_property
     def estimate(self) -> float | None:
         """The outcome of the whole group; None where the view ends first."""
         from lifelines.utils import qth_survival_time, restricted_mean_survival_time
@@ -143,6 +153,13 @@ class Thickness:
         below = depth <= self.detection_nm
         low = np.where(below, 0.0, np.where(np.isfinite(depth), depth, view))
         return low, np.where(below, self.detection_nm, depth)
+
+    @property
+    def informed(self) -> int:
+        """Particles that say something at the depth of the estimate, at least 2: those that can be seen as deep."""
+        if self.outcome not in QUANTILES or self.estimate is None:
+            return len(self.particles)
+        return max(2, int((self.view_nm >= self.estimate - ROUNDING).sum()))
 
     def tested(self, weights: np.ndarray) -> np.ndarray:
         """(B,) value for each weighting, always finite: medians are cut off where restricted means are."""
@@ -177,6 +194,7 @@ class Thickness:
             unit=unit[keep],
             thickness_nm=self.thickness_nm[keep],
             event=self.event[keep],
+            view_nm=self.view_nm[old],
         )
 
     def joined(self, other: "Thickness") -> "Thickness":
@@ -187,6 +205,7 @@ class Thickness:
             unit=np.concatenate([self.unit, other.unit + len(self.particles)]),
             thickness_nm=np.concatenate([self.thickness_nm, other.thickness_nm]),
             event=np.concatenate([self.event, other.event]),
+            view_nm=np.concatenate([self.view_nm, other.view_nm]),
             detection_nm=max(self.detection_nm, other.detection_nm),
         )
 
@@ -213,6 +232,7 @@ def thickness_outcome(name: str, points: pd.DataFrame, tau_nm: float) -> Thickne
         unit=points["particle"].map({particle: k for k, particle in enumerate(particles)}).to_numpy(int),
         thickness_nm=points["thickness_nm"].to_numpy(float),
         event=points["event"].to_numpy(bool),
+        view_nm=points.groupby("particle")["available_nm"].max().loc[list(particles)].to_numpy(float),
         detection_nm=float(points["detection_nm"].max()),
         tau_nm=tau_nm,
     )

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from atomseg.cohort.config import CohortConfig
-from atomseg.cohort.difference import compare
+from atomseg.cohort.difference import Side, compare
 from atomseg.cohort.gather import Observations
 from atomseg.cohort.group import Stratum, group_statistics
-from atomseg.cohort.result import SCHEMA, CohortStatistics, Difference, GroupStatistics
+from atomseg.cohort.result import SCHEMA, CohortStatistics, GroupStatistics
 
 # Kinds of surface that say where a micrograph was taken; two of them are worth comparing within a group.
 _NO_KIND = frozenset({"unknown", "mixed", "none"})
@@ -38,9 +38,17 @@ def cohort_statistics(observations: Observations, config: CohortConfig) -> Cohor
     """
     strata, left_out = _strata(observations)
     tau_nm = config.tau_nm or _common_view(strata, config.least_particles)
-    groups = tuple(group_statistics(s, tau_nm, config, _generator(config.seed, s.group, s.kind)) for s in strata)
+    sides = {_names(s): Side(s.group, s.kind, s.outcomes(tau_nm)) for s in strata}
+    groups = tuple(
+        group_statistics(s, sides[_names(s)].outcomes, tau_nm, config, _generator(config.seed, *_names(s)))
+        for s in strata
+    )
     pairs, dropped = _pairs(strata, config.least_particles)
-    differences = tuple(d for a, b in pairs for d in _compare(a, b, tau_nm, config))
+    differences = tuple(
+        d
+        for a, b in pairs
+        for d in compare(sides[_names(a)], sides[_names(b)], config, _generator(config.seed, *_names(a), *_names(b)))
+    )
     notes = (*observations.notes, *_notes(groups, strata, left_out, config))
     if dropped:
         notes = (*notes, f"differences of {dropped} pairs with few particles are not listed")
@@ -99,8 +107,8 @@ def _pairs(strata: Sequence[Stratum], least: int) -> tuple[list[tuple[Stratum, S
     return enough, len(chosen) - len(enough)
 
 
-def _compare(a: Stratum, b: Stratum, tau_nm: float | None, config: CohortConfig) -> list[Difference]:
-    return compare(a, b, tau_nm, config, _generator(config.seed, a.group, a.kind, b.group, b.kind))
+def _names(stratum: Stratum) -> tuple[str, str]:
+    return stratum.group, stratum.kind
 
 
 def _generator(seed: int, *names: str) -> np.random.Generator:

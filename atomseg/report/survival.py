@@ -89,6 +89,7 @@ def cohort_figure(statistics: CohortStatistics) -> Figure:
                 _draw_curves(ax, [g for g in curves if g.surface_kind == kind], statistics, look)
                 ax.set_title(f"{next(letters)}  {_kind_text(kind)}")
         _draw_outcomes(parts[-1].subplots(1, 3, width_ratios=(1.5, 1.0, 1.0)), statistics, look, letters)
+        parts[-1].legend(handles=_phase_key(), loc="outside lower center", ncols=4, handlelength=0.8, columnspacing=1.2)
     return figure
 
 
@@ -173,14 +174,14 @@ def _draw_outcomes(axes: Sequence[Axes], statistics: CohortStatistics, look: _Lo
     axes[2].set_xlabel("nm fault per nm² crystal")
     for ax in (axes[0], axes[2]):
         ax.xaxis.set_major_locator(MaxNLocator(4))
-    handles = [
+
+
+def _phase_key() -> list[Patch]:
+    return [
         Patch(facecolor=PHASE_COLORS[phase], edgecolor="0.3", linewidth=0.3, label=phase.label)
         for phase in Phase
         if phase is not Phase.NONE
     ]
-    drop = -0.42 / (_ROW_IN * max(len(groups), 2))
-    axes[1].legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, drop), ncols=4, handlelength=0.8,
-                   columnspacing=0.8, handletextpad=0.3, borderaxespad=0.0)  # fmt: skip
 
 
 def _draw_estimate(ax: Axes, y: float, group: GroupStatistics, name: str, look: _Look) -> None:

@@ -1,5 +1,6 @@
 """Cohorts of tables with a known truth, and result folders made by hand."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def write_result() -> Callable[..., Path]:
         summary = {
             "schema": "atomseg.summary/1",
             "input": {"path": source or f"/data/{folder.name}.tif", "name": folder.name,
-                      "sha256": sha256 or str(folder), "shape": [40, 50]},
+                      "sha256": sha256 or hashlib.sha256(str(folder).encode()).hexdigest(), "shape": [40, 50]},
             "calibration": {"pixel_size_nm": [0.1, 0.1], "origin": "metadata"},
             "checks": [check],
             "phase_fractions": {"layered": 1 - rocksalt, "rocksalt": rocksalt, "o1": 0.0, "unresolved": 0.0},
