@@ -56,8 +56,8 @@ def interval(
     low, high : numpy.ndarray
         (B, K) or (B,) replicates; they differ where a replicate is known only to lie between them.
     n : int
-        Number of clusters, of the smaller group for a difference. Of a median only those count that can be seen as deep:
-        with much censoring few of them decide where it is.
+        Number of clusters, of the smaller group for a difference. Of a median only those count that can be seen as
+        deep: with much censoring few of them decide where it is.
     level : float
         Level of the interval.
     log : bool
