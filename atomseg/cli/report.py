@@ -1,12 +1,13 @@
 """`atomseg report`: cohort tables and figures from result folders, without mapping anything again."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from atomseg.cli.errors import EXIT_FAILED, one_line_errors
-from atomseg.errors import UsageError
+from atomseg.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from atomseg.cohort import CohortConfig, CohortStatistics
@@ -39,7 +40,7 @@ def report_command(  # noqa: PLR0917 - Typer reads the options off the signature
     """Compare groups of particles: thickness, phases and faults, as tables and figures.
 
     Particles are the unit, censored layers count as lower bounds, and kinds of surface are never pooled. Exit code 0:
-    all done; 1: a row of the manifest has no result (listed); 2: bad usage.
+    all done; 1: a row of the manifest has no result or a result can not be read (listed); 2: bad usage.
     """
     if group_by is not None and manifest is None:
         raise UsageError("--group-by names columns of a manifest; give --manifest too")
@@ -48,20 +49,20 @@ def report_command(  # noqa: PLR0917 - Typer reads the options off the signature
 
     tested = _columns(test) or CohortConfig.tested
     config = CohortConfig(tau_nm=tau_nm, seed=seed, tested=tested)
-    statistics = build_report(output, manifest, _columns(group_by), config)
+    statistics, damaged = build_report(output, manifest, _columns(group_by), config)
     typer.echo(cohort_text(statistics))
     typer.echo(f"cohort.csv, cohort_differences.csv, cohort.json and cohort_figure.pdf, .svg, .png are in {output}")
     for folder in statistics.results_without_row:
         typer.echo(f"left out: the manifest has no row for {folder}", err=True)
     for file in statistics.rows_without_result:
         typer.echo(f"missing: no result for {file}", err=True)
-    if statistics.rows_without_result:
+    if statistics.rows_without_result or damaged:
         raise typer.Exit(EXIT_FAILED)
 
 
 def build_report(
     output: Path, manifest: Path | None, group_by: tuple[str, ...] | None, config: "CohortConfig"
-) -> "CohortStatistics":
+) -> "tuple[CohortStatistics, tuple[str, ...]]":
     """Compute the statistics of an output folder and write their tables and figures into it.
 
     Parameters
@@ -75,12 +76,19 @@ def build_report(
     config : CohortConfig
         Settings of the statistics.
 
+    Returns
+    -------
+    statistics : CohortStatistics
+        What was written.
+    damaged : tuple of str
+        Why results could not be read; they are left out.
+
     Raises
     ------
     UsageError
         If there is no result, or the manifest does not fit.
     OutputError
-        If a result is damaged or nothing can be written.
+        If nothing can be written.
     """
     from atomseg.cohort import (
         assign_by_folder,
@@ -94,15 +102,22 @@ def build_report(
     from atomseg.report import cohort_figure_files
 
     told = None if manifest is None else parse_manifest(_text(manifest), manifest)
-    results = [read_measured(folder, output) for folder in find_results(output)]
+    results, damaged = [], []
+    for folder in find_results(output):
+        try:
+            results.append(read_measured(folder, output))
+        except OutputError as exc:
+            damaged.append(str(exc))
     if not results:
         raise UsageError(f"{output} holds no result; say `atomseg map INPUT... -o {output}` first")
     assignment = assign_by_folder(results) if told is None else assign_by_manifest(results, told, group_by)
-    statistics = cohort_statistics(gather(results, assignment), config)
+    observations = gather(results, assignment)
+    notes = (*observations.notes, *(f"left out: {text}" for text in damaged))
+    statistics = cohort_statistics(dataclasses.replace(observations, notes=notes), config)
     if not statistics.groups:
         raise UsageError(f"nothing to compare: no result in {output} has a surface or judged phases and a row")
     replace_files(output, {**cohort_files(statistics), **cohort_figure_files(statistics)})
-    return statistics
+    return statistics, tuple(damaged)
 
 
 def _columns(text: str | None) -> tuple[str, ...] | None:

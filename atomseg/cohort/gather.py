@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from atomseg.cohort.manifest import UNKNOWN_KIND, Assignment, Label
+from atomseg.cohort.manifest import UNKNOWN_KIND, Assignment, Label, plain_kind
 from atomseg.io import MeasuredResult
 
+# An end of a layer counts as seen where enough layered crystal follows it before the view ends: a tenth of the depth
+# (at most 1.5 nm), and a few rows. See thickness.csv in docs/outputs.md.
+END_SHARE, END_MOST_NM, END_ROWS_NM = 0.1, 1.5, 0.5
 PHASES = ("layered", "rocksalt", "o1", "unresolved")
 POINT_FIELDS = (
     "group", "sample", "particle", "image", "surface", "surface_kind",
@@ -27,7 +30,8 @@ class Observations:
     Parameters
     ----------
     points : pandas.DataFrame
-        One row a surface point, `POINT_FIELDS`.
+        One row a surface point, `POINT_FIELDS`. `available_nm` is the depth to which an end would have been told, and
+        no layer is followed beyond it.
     images : pandas.DataFrame
         One row a micrograph whose phases were judged, `IMAGE_FIELDS`. Its kind of surface is ``mixed`` where it shows
         several and ``none`` where it shows no surface.
@@ -77,18 +81,34 @@ def _image(result: MeasuredResult) -> str:
     return f"{result.path}#{result.sha256[:16]}"
 
 
+def usable_view_nm(available_nm: np.ndarray) -> np.ndarray:
+    """Depth to which an end of the layer would have counted as seen, for a view that ends at `available_nm`.
+
+    An end deeper than this is written as a lower bound, at the depth of the end. To Kaplan-Meier that looks like a view
+    that happens to end where the layer does, and thick layers would come out thicker than they are; so the bound is put
+    where it does not depend on the layer, and ends beyond it count as not seen.
+    """
+    left = np.maximum(available_nm - END_ROWS_NM, 0.0)
+    return np.maximum(left / (1.0 + END_SHARE), left - END_MOST_NM)
+
+
 def _points(result: MeasuredResult, label: Label) -> tuple[pd.DataFrame, int]:
     """Rows of one result, and for how many of its surfaces the table and the manifest name different kinds."""
     table = result.points[np.isfinite(result.points["thickness_nm"])]
     surface = table["surface_id"].astype(int)
     told = surface.map(lambda k: label.kinds.get(k, label.kinds.get(-1, UNKNOWN_KIND)))
-    measured = table["surface_kind"].str.lower() if "surface_kind" in table else pd.Series("", index=table.index)
-    known = ~measured.isin(["", UNKNOWN_KIND])
+    measured = table["surface_kind"].map(plain_kind) if "surface_kind" in table else told
+    known = measured != UNKNOWN_KIND
     differing = surface[known & (told != UNKNOWN_KIND) & (told != measured)].nunique()
     thickness, event = table["thickness_nm"].to_numpy(float), table["event"].to_numpy(float) > 0
-    # Without the column all that is known of the view is that it reaches as deep as the layer was followed.
-    followed = np.where(event, np.maximum(thickness, result.detection_nm), thickness)
-    available = table["available_nm"].to_numpy(float) if "available_nm" in table else followed
+    reason = table["reason"].to_numpy(object) if "reason" in table else np.full(len(table), "", object)
+    if "available_nm" in table:
+        view = usable_view_nm(table["available_nm"].to_numpy(float))
+        reason = np.where((thickness > view) & (reason == ""), "end_of_view", reason)
+        thickness, event = np.minimum(thickness, view), event & (thickness <= view)
+    else:
+        # All that is known of the view is that it reaches as deep as the layer was followed.
+        view = np.where(event, np.maximum(thickness, result.detection_nm), thickness)
     rows = pd.DataFrame(
         {
             "group": label.group,
@@ -99,11 +119,10 @@ def _points(result: MeasuredResult, label: Label) -> tuple[pd.DataFrame, int]:
             "surface_kind": measured.where(known, told).to_numpy(object),
             "thickness_nm": thickness,
             "event": event,
-            # Rounding in the table must not put a layer deeper than one can see.
-            "available_nm": np.fmax(available, thickness),
+            "available_nm": view,
             "detection_nm": result.detection_nm,
             "facet_deg": table["facet_deg"].to_numpy(float) if "facet_deg" in table else np.nan,
-            "reason": table["reason"].to_numpy(object) if "reason" in table else "",
+            "reason": reason,
         }
     )
     return rows, int(differing)

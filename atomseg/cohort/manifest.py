@@ -173,6 +173,12 @@ def assign_by_folder(results: Sequence[MeasuredResult]) -> Assignment:
     return Assignment(labels, ("sample",), notes=_unnamed_note(labels, "the folders"))
 
 
+def plain_kind(text: str) -> str:
+    """A kind of surface as one word: ``Outer surface`` and ``outer`` are the same; nothing is ``unknown``."""
+    words = text.lower().replace("_", " ").split()
+    return "_".join(words[:-1] if words[-1:] == ["surface"] else words) or UNKNOWN_KIND
+
+
 def _column(name: str) -> str:
     plain = "_".join(name.strip().lower().replace("-", " ").split())
     return _SAME.get(plain, plain)
@@ -228,7 +234,7 @@ def _label(rows: Sequence[ManifestRow], columns: Sequence[str], path: Path) -> L
                 f"{path}, lines {first.line} and {row.line}: {row.file} is there twice; give each of its surfaces a "
                 "line of its own with the column surface_id, or remove one"
             )
-        kinds[surface] = row.values.get("surface_kind", "").lower() or UNKNOWN_KIND
+        kinds[surface] = plain_kind(row.values.get("surface_kind", ""))
     group = " / ".join(first.values[name] or UNNAMED for name in columns)
     return Label(group, first.values.get("sample") or group, first.values.get("particle") or UNNAMED, kinds)
 

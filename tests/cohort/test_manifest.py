@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -143,7 +142,7 @@ def test_micrographs_of_unnamed_particles_count_as_one_particle() -> None:
 
 def test_kinds_of_surface_come_from_the_table_then_the_manifest_then_nowhere() -> None:
     results = [result("a", kinds=["crack", "unknown"]), result("b"), result("c")]
-    table = manifest("file,sample,surface,surface_id\na,S,outer,\nb,S,Crack,1\nb,S,,0\nc,S,,\n")
+    table = manifest("file,sample,surface,surface_id\na,S,outer,\nb,S,Crack surface,1\nb,S,,0\nc,S,,\n")
     observations = gather(results, assign_by_manifest(results, table))
     kinds = dict(zip(observations.points["surface"], observations.points["surface_kind"], strict=True))
     assert kinds == {
@@ -158,12 +157,3 @@ def test_a_copied_file_is_told() -> None:
     same = [results[0], dataclasses.replace(results[1], sha256="a")]
     table = manifest("file,sample,particle\na,S,1\nb,S,2\n")
     assert any("same content" in note for note in gather(same, assign_by_manifest(same, table)).notes)
-
-
-def test_without_a_column_for_the_view_no_layer_is_left_out() -> None:
-    points = pd.DataFrame(
-        {"surface_id": [0.0, 0.0], "thickness_nm": [0.0, 7.0], "upper_nm": [0.5, np.nan], "event": [1.0, 0.0]}
-    )
-    bare = dataclasses.replace(result("a"), points=points)
-    found = gather([bare], assign_by_folder([bare])).points
-    assert list(found["available_nm"]) == [0.5, 7.0]

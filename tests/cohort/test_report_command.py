@@ -37,9 +37,13 @@ def output(tmp_path: Path, write_result: Write) -> Path:
             for j in range(2):
                 true = base + 0.5 * k + 0.1 * j + np.linspace(-1, 1, 9)
                 write_result(
-                    out / sample / f"p{k}" / f"im{j}", np.minimum(true, 10.0), event=(true < 10.0).astype(int),
-                    view_nm=10.0, fault_nm=[2.0] * k, rocksalt=0.1 * base, surface_kind=["outer"] * 9,
-                )  # fmt: skip
+                    out / sample / f"p{k}" / f"im{j}",
+                    true,
+                    view_nm=12.0,
+                    fault_nm=[2.0] * k,
+                    rocksalt=0.1 * base,
+                    surface_kind=["outer"] * 9,
+                )
     return out
 
 
@@ -119,11 +123,14 @@ def test_bad_usage(output: Path, tmp_path: Path) -> None:
     assert report(tmp_path / "nowhere").exit_code == 1
 
 
-def test_a_damaged_result_is_named(output: Path) -> None:
+def test_a_damaged_result_is_named_and_left_out(output: Path) -> None:
     (output / "SC" / "p1" / "im1" / "thickness.csv").unlink()
     done = report(output)
     assert done.exit_code == 1
+    assert "note: left out: " in done.output
     assert "SC/p1/im1/thickness.csv" in done.output.replace("\\", "/")
+    rows = {(r["group"], r["outcome"]): r for r in table(output / "cohort.csv")}
+    assert (rows["SC", "median"]["images"], rows["PC", "median"]["images"]) == ("5", "6")
 
 
 def test_unfinished_folders_are_no_results(output: Path, write_result: Write) -> None:
