@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from atomseg.cohort import CohortConfig, Observations, OutcomeEstimate, cohort_statistics
@@ -139,12 +141,29 @@ def test_an_exact_paired_test_is_all_sign_flips() -> None:
 
 
 def test_equal_values_are_ties_whatever_their_rounding() -> None:
-    values = np.array([0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2, 0.3, 0.1 + 0.2])
+    # Means of 5 and of 6 times 0.05 differ in the last digit, which must not look like a difference.
     told = permutation_test(
-        values_of(values), np.arange(3), np.arange(3, 6), n_units=6, paired=False, most=20000,
+        values_of(np.full(11, 0.05)), np.arange(5), np.arange(5, 11), n_units=11, paired=False, most=20000,
         rng=np.random.default_rng(0),
     )  # fmt: skip
     assert told.p_value == 1.0
+
+
+def test_of_a_median_only_particles_that_are_seen_as_deep_count() -> None:
+    def seen(particle: str, view: float, thickness: list[float]) -> pd.DataFrame:
+        true = np.array(thickness)
+        columns = {"particle": particle, "thickness_nm": np.minimum(true, view), "event": true <= view}
+        return pd.DataFrame({**columns, "available_nm": view, "detection_nm": 0.0})
+
+    shallow = [seen(f"s{k}", 5.0, [4.0, 11.0, 12.0]) for k in range(4)]
+    deep = [seen(f"d{k}", 20.0, [9.0 + k, 10.0, 14.0]) for k in range(2)]
+    outcome = thickness_outcome("median", pd.concat([*shallow, *deep]), 5.0)
+    assert outcome.estimate == 10.0
+    assert outcome.informed == 2
+    assert replace(outcome, outcome="restricted_mean").informed == 6
+    low, high = outcome.replicates(bootstrap_weights(6, 500, np.random.default_rng(0)))
+    few, all_six = (interval(10.0, low, high, n=n, level=0.9, log=True)[0] for n in (outcome.informed, 6))
+    assert few < all_six
 
 
 def test_p_values_are_uniform_where_there_is_no_difference(draw: Draw, population: Make) -> None:
