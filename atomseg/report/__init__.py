@@ -4,10 +4,13 @@ from atomseg.report.cohort import cohort_html
 from atomseg.report.maps_figure import maps_figure
 from atomseg.report.overview import figure_bytes, figure_files, overview_figure
 from atomseg.report.style import PHASE_COLORS
+from atomseg.report.survival import cohort_figure, cohort_figure_files
 from atomseg.report.text import thickness_text
 
 __all__ = [
     "PHASE_COLORS",
+    "cohort_figure",
+    "cohort_figure_files",
     "cohort_html",
     "figure_bytes",
     "figure_files",
