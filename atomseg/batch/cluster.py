@@ -166,12 +166,15 @@ class Cluster:
         return [Outcome(job.source, job.folder, "failed", reason)]
 
     def _death(self, exc: KilledWorker) -> str:
-        tries = f"its worker died {exc.allowed_failures + 1} times"
-        limit = "" if self._plan is None else f" (a worker may use {self._plan.memory_bytes / 1e9:.1f} GB)"
+        count = exc.allowed_failures + 1
+        tries = "its worker died " + ("once" if count == 1 else f"{count} times")
+        limit = None if self._plan is None else f"{self._plan.memory_bytes / 1e9:.1f} GB"
         used = [event["rss"] for event in self._memory_events() if event.get("worker") == exc.last_worker.address]
         if used:
-            return f"{tries}, out of memory: it used {used[-1] / 1e9:.1f} GB{limit}; try fewer --workers"
-        return f"{tries}, most often for lack of memory{limit}; try fewer --workers"
+            share = f" of {limit}" if limit else ""
+            return f"{tries}, out of memory: it used {used[-1] / 1e9:.1f} GB{share}; try fewer --workers"
+        allowed = f" (it may use {limit})" if limit else ""
+        return f"{tries}, most often for lack of memory{allowed}; try fewer --workers"
 
     def _memory_events(self) -> list[dict[str, Any]]:
         try:

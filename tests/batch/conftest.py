@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 import tifffile
 
+from atomseg.batch import BatchSettings, CohortTable, plan_jobs, run_jobs
+from atomseg.config import MapConfig
 from atomseg.io import read_micrograph
 
-# Loaded by Dask into every worker that a test starts. Drawing takes most of the time of a small image; and every load of
-# a network leaves the number of its process in a file.
+# Loaded by Dask into every worker that a test starts. Drawing takes most of the time of a small image; and every load
+# of a network leaves the number of its process in a file.
 PRELOAD = """
 import os
 from pathlib import Path
@@ -45,7 +47,7 @@ def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def worker_environment(tmp_path: Path) -> dict[str, str]:
-    """Environment for commands, and for the workers that they or the test start; ``loads`` are the loads of networks."""
+    """Environment for commands and for the workers that they or the test start; see PRELOAD."""
     (tmp_path / "preload_quick_figures.py").write_text(PRELOAD)
     return {
         **os.environ,
@@ -128,21 +130,44 @@ _SPOILED: tuple[Callable[[Path], object], ...] = (
 )
 
 
-def finished(output: Path) -> list[str]:
-    """Names of the result folders."""
-    return sorted(path.parent.name for path in output.glob("*/summary.json"))
+@pytest.fixture
+def finished() -> Callable[[Path], list[str]]:
+    """Names of the result folders of an output folder."""
+    return lambda output: sorted(path.parent.name for path in output.glob("*/summary.json"))
 
 
-def contents(output: Path) -> dict[str, bytes]:
+@pytest.fixture
+def contents() -> Callable[[Path], dict[str, bytes]]:
     """Every file of an output folder, without the seconds that the results took."""
-    found = {}
-    for path in sorted(p for p in output.rglob("*") if p.is_file()):
-        content = path.read_bytes()
-        if path.name == "summary.json":
-            summary = json.loads(content)
-            assert summary["provenance"].pop("seconds") >= 0
-            content = json.dumps(summary).encode()
-        elif path == output / "summary.csv":
-            content = pd.read_csv(path, dtype=str).drop(columns="seconds").to_csv(index=False).encode()
-        found[path.relative_to(output).as_posix()] = content
-    return found
+
+    def call(output: Path) -> dict[str, bytes]:
+        found = {}
+        for path in sorted(p for p in output.rglob("*") if p.is_file()):
+            content = path.read_bytes()
+            if path.name == "summary.json":
+                summary = json.loads(content)
+                assert summary["provenance"].pop("seconds") >= 0
+                content = json.dumps(summary).encode()
+            elif path == output / "summary.csv":
+                content = pd.read_csv(path, dtype=str).drop(columns="seconds").to_csv(index=False).encode()
+            found[path.relative_to(output).as_posix()] = content
+        return found
+
+    return call
+
+
+@pytest.fixture
+def map_here(quick_figures: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], None]:
+    """What `atomseg map` does with one worker, in this process and undisturbed."""
+
+    def call(folder: Path, output: Path) -> None:
+        output.mkdir()
+        table = CohortTable(output)
+        settings = BatchSettings(output=output, config=MapConfig())
+        with monkeypatch.context() as patched:
+            patched.setattr("atomseg.batch.sizing.FEW_FILES", 1000)
+            for _, outcomes in run_jobs(plan_jobs([folder], output), settings, workers=1):
+                table.tell(outcomes)
+        table.end()
+
+    return call

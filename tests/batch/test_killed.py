@@ -12,12 +12,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from atomseg.batch import BatchSettings, CohortTable, plan_jobs, run_jobs
-from atomseg.config import MapConfig
-from tests.batch.conftest import contents, finished
-
 Start = Callable[..., "subprocess.Popen[str]"]
 Fill = Callable[[Path, int, int], Path]
+Finished = Callable[[Path], list[str]]
+Contents = Callable[[Path], dict[str, bytes]]
 
 FILES, BAD = 200, 10
 LONGEST_WAIT = 600.0
@@ -25,19 +23,9 @@ LONGEST_WAIT = 600.0
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9")
 
 
-def _map_here(folder: Path, output: Path) -> None:
-    """What `atomseg map` does, in this process, undisturbed."""
-    output.mkdir()
-    table = CohortTable(output)
-    settings = BatchSettings(output=output, config=MapConfig())
-    for _, outcomes in run_jobs(plan_jobs([folder], output), settings, workers=1):
-        table.tell(outcomes)
-    table.end()
-
-
 def _wait_for_results(output: Path, count: int, process: "subprocess.Popen[str]") -> None:
     end = time.monotonic() + LONGEST_WAIT
-    while len(finished(output)) < count:
+    while len(list(output.glob("*/summary.json"))) < count:
         if process.poll() is not None or time.monotonic() > end:
             raise AssertionError(process.communicate())
         time.sleep(0.05)
@@ -49,12 +37,15 @@ def _workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 def test_killed_three_times_the_end_is_that_of_an_undisturbed_run(
-    start: Start, fill: Fill, quick_figures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    fill: Fill,
+    map_here: Callable[[Path, Path], None],
+    finished: Finished,
+    contents: Contents,
+    tmp_path: Path,
 ) -> None:
     folder, output = fill(tmp_path / "in", FILES, BAD), tmp_path / "killed"
-    with monkeypatch.context() as patched:
-        patched.setattr("atomseg.batch.sizing.FEW_FILES", FILES)
-        _map_here(folder, tmp_path / "calm")
+    map_here(folder, tmp_path / "calm")
     rng = np.random.default_rng()  # another moment in every run of this test; the outcome may not depend on it
     command = ("map", folder, "-o", output, "--workers", 2)
     for _ in range(3):
@@ -73,7 +64,7 @@ def test_killed_three_times_the_end_is_that_of_an_undisturbed_run(
     process = start(*command)
     _wait_for_results(output, len(before) + 10, process)
     os.kill(_workers(process)[0].pid, signal.SIGKILL)  # now a worker alone: the others, and a new one, go on
-    out, err = process.communicate(timeout=LONGEST_WAIT)
+    _, err = process.communicate(timeout=LONGEST_WAIT)
     assert process.returncode == 1, err  # the bad files
     assert "Traceback" not in err
     assert {name: (output / name / "summary.json").stat().st_mtime_ns for name in before} == before
@@ -88,7 +79,7 @@ def test_killed_three_times_the_end_is_that_of_an_undisturbed_run(
     assert len(set(loads)) == len(loads)
 
 
-def test_two_runs_into_one_folder_share_the_work(start: Start, fill: Fill, tmp_path: Path) -> None:
+def test_two_runs_into_one_folder_share_the_work(start: Start, fill: Fill, finished: Finished, tmp_path: Path) -> None:
     folder, output = fill(tmp_path / "in", 4, 0), tmp_path / "out"
     runs = [start("map", folder, "-o", output) for _ in range(2)]
     told = [run.communicate(timeout=LONGEST_WAIT) for run in runs]
