@@ -12,7 +12,10 @@ from atomseg.cli import app
 
 COMMANDS = ("map", "simulate", "train", "evaluate", "models")
 # What takes seconds to import.
-HEAVY = ("torch", "hyperspy", "rsciio", "matplotlib", "pandas", "scipy", "skimage", "lightning", "numpy")
+HEAVY = (
+    "torch", "hyperspy", "rsciio", "matplotlib", "pandas", "scipy", "skimage", "lightning", "numpy", "dask",
+    "distributed",
+)  # fmt: skip
 
 
 def _fresh(code: str) -> "subprocess.CompletedProcess[str]":
