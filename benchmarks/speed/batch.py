@@ -2,14 +2,15 @@
 
     python benchmarks/speed/batch.py [--quick] [--workers 1 2] [--keep FOLDER]
 
-The same simulated micrographs are mapped with every number of workers, in processes of their own, as a person would say
-it. A worker has one thread whatever their number is, so that only the number of workers changes. Seconds are counted from
-the first to the last finished file (steady: what a night's batch sees) and for the whole command, start-up included.
-Memory is the largest that any worker was seen to take. With --keep the micrographs stay, and a number of workers that
-was measured before is not measured again.
+The same simulated micrographs are mapped with every number of workers, in processes of their own, as a person would
+say it. A worker has one thread whatever their number is, so that only the number of workers changes. Files an hour are
+counted from the first to the last finished file (steady: what a night's batch sees), seconds for the whole command,
+start-up included. Memory is the largest that any worker was seen to take. With --keep the micrographs stay, and a
+number of workers that was measured before is not measured again.
 
 Efficiency is files an hour with N workers over N times those with one. N workers on fewer than N cores that nobody else
-uses can not come near 1, and cores share caches and memory: read it beside `cores` and `load_average_at_start`.
+uses can not come near 1, and cores share caches and memory: read it beside `cores` and `load_average_at_start`. On a
+machine that others use, the processor seconds a file say whether workers get into each other's way.
 """
 
 import argparse
@@ -19,8 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -55,51 +59,53 @@ def make_micrographs(folder: Path, count: int, side_px: int) -> None:
 
 
 def measure(images: Path, output: Path, workers: int) -> dict[str, Any]:
-    """One batch: seconds, when each result came, and the memory of the workers as it went on.
-
-    A worker takes one thread: its environment says so through OMP_NUM_THREADS, and the cores shown to the command are as
-    many as there are workers.
-    """
-    import psutil
-
+    """One batch: seconds, when each result came, and the memory of the workers as it went on."""
     command = [sys.executable, "-c", MAP, "map", str(images), "-o", str(output), "--workers", str(workers)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__WORKER__PRELOAD": str(one_thread(output))}
     began = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     came: dict[str, float] = {}
-    peak = client_peak = 0
+    spent: dict[int, float] = {}
+    warm = peak = command_peak = 0.0
     while process.poll() is None:
         now = time.perf_counter() - began
-        came.update({path.parent.name: now for path in output.glob("*/summary.json") if path.parent.name not in came})
-        try:
-            parent = psutil.Process(process.pid)
-            client_peak = max(client_peak, parent.memory_info().rss)
-            for child in parent.children(recursive=True):
-                if "spawn_main" in " ".join(child.cmdline()):
-                    peak = max(peak, child.memory_info().rss)
-        except psutil.Error:
-            pass  # it ended between two looks
+        for path in output.glob("[!.]*/summary.json"):
+            came.setdefault(path.parent.name, now)
+        with suppress(psutil.Error):  # it ended between two looks
+            command_peak = max(command_peak, psutil.Process(process.pid).memory_info().rss)
+            for child in worker_processes(process.pid):
+                peak = max(peak, child.memory_info().rss)
+                spent[child.pid] = sum(child.cpu_times()[:2])
+        if len(came) <= workers:
+            warm = sum(spent.values())  # what starting and the first files took
         time.sleep(0.1)
     seconds = time.perf_counter() - began
     if process.returncode:
         raise SystemExit(f"atomseg map ended with exit code {process.returncode}")
     times = sorted(came.values())
     # Of the first files, one a worker, only the end is known: they are what the others are counted from.
-    steady = (len(times) - workers) / (times[-1] - times[workers - 1])
+    steady = len(times) - workers
     return {
         "workers": workers,
         "files": len(times),
         "seconds": round(seconds, 1),
         "seconds_to_the_first_result": round(times[0], 1),
-        "files_per_hour": round(3600 * steady, 1),
+        "files_per_hour": round(3600 * steady / (times[-1] - times[workers - 1]), 1),
+        "worker_processor_seconds_a_file": round((sum(spent.values()) - warm) / steady, 2),
         "worker_peak_memory_gb": round(peak / 1e9, 3),
-        "command_peak_memory_gb": round(client_peak / 1e9, 3),
+        "command_peak_memory_gb": round(command_peak / 1e9, 3),
     }
+
+
+def worker_processes(pid: int) -> "list[psutil.Process]":
+    """Processes of the workers of a command."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def one_thread(output: Path) -> Path:
     """A file for Dask to load in each worker, which keeps torch to one thread there."""
-    path = output.with_suffix(".preload.py")
+    path = output.with_name("one_thread.py")
     path.write_text("import torch\n\ntorch.set_num_threads(1)\ntorch.set_num_threads = lambda _count: None\n")
     return path
 

@@ -133,7 +133,7 @@ _SPOILED: tuple[Callable[[Path], object], ...] = (
 @pytest.fixture
 def finished() -> Callable[[Path], list[str]]:
     """Names of the result folders of an output folder."""
-    return lambda output: sorted(path.parent.name for path in output.glob("*/summary.json"))
+    return lambda output: sorted(path.parent.name for path in output.glob("[!.]*/summary.json"))
 
 
 @pytest.fixture
