@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from atomseg.errors import OutputError
-from atomseg.io import clear_leftovers
+from atomseg.io.atomic import clear_leftovers
 
 if sys.platform != "win32":
     import fcntl

@@ -1,6 +1,5 @@
 """Reading micrographs and writing results; nothing else in atomseg knows a file format."""
 
-from atomseg.io.atomic import clear_leftovers
 from atomseg.io.formats import MICROGRAPH_SUFFIXES, sha256_of
 from atomseg.io.labelled import read_labelled, read_training_folder
 from atomseg.io.micrograph import read_frames, read_micrograph
@@ -12,7 +11,6 @@ from atomseg.io.tables import COLUMN_TABLE_FIELDS, columns_table
 __all__ = [
     "COLUMN_TABLE_FIELDS",
     "MICROGRAPH_SUFFIXES",
-    "clear_leftovers",
     "columns_table",
     "is_result_folder",
     "read_analysis",
