@@ -151,8 +151,8 @@ def test_one_worker_two_workers_and_a_cluster_give_the_same(
     assert b"layered" in here["003/columns.csv"] or b"R-3m" in here["003/columns.csv"]
 
 
-def test_a_scheduler_that_comes_back_is_found_again(
-    own_cluster: OwnCluster, stand_in: None, settings: BatchSettings
+def test_a_lost_scheduler_is_waited_for_and_then_told_of(
+    own_cluster: OwnCluster, stand_in: None, settings: BatchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own_cluster.add_worker()
     told = []
@@ -162,23 +162,17 @@ def test_a_scheduler_that_comes_back_is_found_again(
             if len(told) == 1:
                 own_cluster.restart()
                 own_cluster.add_worker()
-    assert sorted(told) == ["a", "b slow", "c slow", "d"]
-
-
-def test_a_scheduler_that_is_gone_is_told(
-    own_cluster: OwnCluster, stand_in: None, settings: BatchSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("atomseg.batch.cluster._RETURN_SECONDS", 1.0)
-    own_cluster.add_worker()
-    with join_cluster(own_cluster.address) as cluster:
-        results = run_jobs(_jobs("a", "b slow", "c slow"), settings, cluster=cluster)
+        assert sorted(told) == ["a", "b slow", "c slow", "d"]
+        monkeypatch.setattr("atomseg.batch.cluster._RETURN_SECONDS", 1.0)
+        results = run_jobs(_jobs("e", "f slow", "g slow"), settings, cluster=cluster)
         next(results)
         own_cluster.scheduler.kill()
         with pytest.raises(ClusterError, match="say the same command again"):
             list(results)
 
 
-def test_nobody_at_the_address() -> None:
+def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atomseg.batch.cluster._CONNECT_SECONDS", 0.5)
     with (
         pytest.raises(UsageError, match="no Dask scheduler answers there"),
         join_cluster("tcp://127.0.0.1:1"),
