@@ -12,8 +12,10 @@ from atomseg.cli import app
 
 COMMANDS = ("map", "report", "simulate", "train", "evaluate", "models")
 # What takes seconds to import.
-HEAVY = ("torch", "hyperspy", "rsciio", "matplotlib", "pandas", "scipy", "skimage", "lightning", "numpy",
-         "lifelines", "statsmodels")  # fmt: skip
+HEAVY = (
+    "torch", "hyperspy", "rsciio", "matplotlib", "pandas", "scipy", "skimage", "lightning", "numpy", "dask",
+    "distributed", "lifelines", "statsmodels",
+)  # fmt: skip
 
 
 def _fresh(code: str) -> "subprocess.CompletedProcess[str]":
