@@ -91,7 +91,7 @@ def write_cohort(rows: list[dict[str, Any]], output: Path) -> None:
     """
     table = pd.DataFrame(rows, columns=list(SUMMARY_FIELDS), dtype=object)
     _replace(output / "summary.csv", table.to_csv(index=False, lineterminator="\n"))
-    _replace(output / "report.html", cohort_html(rows))
+    _replace(output / "report.html", cohort_html(rows, output))
 
 
 def _replace(path: Path, text: str) -> None:
