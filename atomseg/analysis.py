@@ -1,6 +1,7 @@
 """The result of mapping one micrograph, as a person uses it: tables, figure, folder, HyperSpy signals."""
 
 import importlib.metadata
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -81,7 +82,14 @@ class Analysis(AnalysisRecord):
         # Without a prediction only the name is left to complain about.
         return output_image(name, self.prediction, self.micrograph.image, self.localized.yx_px, size)  # type: ignore[arg-type]
 
-    def save(self, folder: str | Path, *, overwrite: bool = False, outputs: Sequence[str] = ()) -> Path:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        overwrite: bool = False,
+        outputs: Sequence[str] = (),
+        part_of: str | Path | None = None,
+    ) -> Path:
         """Write all tables, maps and figures into a new folder, whole or not at all.
 
         Parameters
@@ -92,6 +100,9 @@ class Analysis(AnalysisRecord):
             Replace an earlier result.
         outputs : sequence of str
             Names for `output`; each becomes a calibrated 32-bit float ``NAME.tif``.
+        part_of : str or pathlib.Path, optional
+            Output folder of a batch: ``page.html`` then links to its ``report.html`` and shares one copy of the plot
+            library there. None makes a page that needs no other file.
 
         Raises
         ------
@@ -99,10 +110,15 @@ class Analysis(AnalysisRecord):
             If the folder exists and `overwrite` is False, or it can not be written.
         """
         from atomseg.io import write_analysis
-        from atomseg.report import figure_files
+        from atomseg.report import figure_files, page_files, share_library
 
         images = {name: self._output(name) for name in outputs}
-        write_analysis(self, Path(folder), figures=figure_files(self), outputs=images, overwrite=overwrite)
+        root = None
+        if part_of is not None:
+            share_library(Path(part_of))
+            root = Path(os.path.relpath(part_of, folder)).as_posix()
+        figures = {**figure_files(self), **page_files(self, root=root)}
+        write_analysis(self, Path(folder), figures=figures, outputs=images, overwrite=overwrite)
         return Path(folder)
 
     @classmethod

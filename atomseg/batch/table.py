@@ -108,7 +108,7 @@ class CohortTable:
             write_summary_table(rows, path)
             self._untold.clear()
             if time.monotonic() - self._page_at > _PAGE_SECONDS:
-                _replace(self._output / "report.html", cohort_html(rows))
+                _replace(self._output / "report.html", cohort_html(rows, self._output))
                 self._page_at = time.monotonic()
 
 
@@ -209,7 +209,7 @@ def write_cohort(rows: list[dict[str, Any]], output: Path) -> None:
         If they can not be written.
     """
     write_summary_table(rows, output / "summary.csv")
-    _replace(output / "report.html", cohort_html(rows))
+    _replace(output / "report.html", cohort_html(rows, output))
 
 
 def _cell(value: Any) -> str:

@@ -191,7 +191,7 @@ def _map_claimed(
     )
     if on_stage is not None:
         on_stage("write")
-    analysis.save(folder, overwrite=settings.overwrite, outputs=settings.outputs)
+    analysis.save(folder, overwrite=settings.overwrite, outputs=settings.outputs, part_of=settings.output)
     return Outcome(job.source, job.folder, "done", "", _summary(analysis))
 
 
