@@ -15,7 +15,7 @@ from atomseg.types import Calibration, Columns, Phase, PhaseMap
 from atomseg.types.lattice import LatticeMaps
 
 # Columns that miss their lattice by more than this, rms over both axes, make false dislocations (benchmarks/accuracy/
-# dislocations.py: none in 8000 nm² at 12 pm, 1 to 7 in 1000 nm² at 18 pm).
+# dislocations.py: none in 12 000 nm² at 12 pm, 0 to 7 in 1000 nm² at 18 pm).
 UNCERTAIN_MISFIT_PM = 15.0
 # Numbers of a phase come from this many columns at least.
 FEWEST_FOR_STATISTICS = 10
