@@ -5,10 +5,12 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomseg.classify.config import ClassifyConfig
-from atomseg.classify.fitness import column_check, lattice_checks
+from atomseg.classify.exposure import exposure_checks
+from atomseg.classify.fitness import column_check, lattice_checks, reference_check
 from atomseg.classify.frames import Frames, find_frames
 from atomseg.classify.gaps import link_rows, measure_gaps
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
+from atomseg.classify.reference import only, shows_layers
 from atomseg.classify.regions import REACH_NM, paint
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
 
@@ -43,22 +45,27 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is
         not one of a layered oxide down the close-packed zone.
     """
-    checks = [column_check(columns)]
+    checks = [*exposure_checks(micrograph, columns), column_check(columns)]
     frames = _no_frames(len(columns))
     if not _stopped(checks):
         frames = find_frames(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), config)
-        checks += lattice_checks(columns, frames)
+        checks += lattice_checks(columns, frames, micrograph.calibration)
         if _stopped(checks):
             frames = _no_frames(len(columns))
     gaps = measure_gaps(micrograph, columns, frames, config)
     probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
+    if not _stopped(checks):
+        layers = shows_layers(gaps, probability, frames)
+        checks.append(reference_check(frames, layers))
+        if not layers.all():
+            frames = only(frames, layers)
+            gaps = measure_gaps(micrograph, columns, frames, config)
+            probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
     labels, confidence, field = paint(
         micrograph, columns.yx_nm, frames=frames, gaps=gaps, probability=probability, config=config
     )
-    if not _stopped(checks):
-        checks.append(_reference_check(labels))
     return PhaseMap(
         labels=labels,
         confidence=confidence,
@@ -76,21 +83,6 @@ def _no_frames(n: int) -> Frames:
 
 def _stopped(checks: list[Check]) -> bool:
     return any(check.verdict is Verdict.STOP for check in checks)
-
-
-def _reference_check(labels: np.ndarray) -> Check:
-    """Rocksalt without any layered crystal in view could be another fcc-like lattice: say so."""
-    counts = np.bincount(labels.ravel(), minlength=len(Phase))
-    share = float(counts[Phase.LAYERED] + counts[Phase.O1]) / max(1, int(counts[1:].sum()))
-    if share < 0.02:
-        return Check(
-            "layered_reference",
-            round(share, 4),
-            Verdict.WARN,
-            "no layered crystal in view: rocksalt here rests on the lattice's geometry alone, which other cubic "
-            "close-packed crystals share, and on the pixel size",
-        )
-    return Check("layered_reference", round(share, 4), Verdict.OK)
 
 
 def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
