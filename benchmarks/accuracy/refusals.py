@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from record import RESULTS, write_json
-from scenes import counting, same
+from scenes import counting
 
 from atomseg.errors import InputError
 from atomseg.networks import Model, load_model
