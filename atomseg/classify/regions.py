@@ -20,6 +20,8 @@ from atomseg.types import Micrograph, Phase
 LARGEST_HOLE_NM = 0.38
 # Fewer square nanometres than this are not a crystal but stray detections.
 SMALLEST_CRYSTAL_NM2 = 1.5
+# A smaller hole is a cluster of vacancies or columns that were missed.
+SMALLEST_VACUUM_NM2 = 3.0
 # A pixel belongs to the nearest gap within this distance: a layer spacing and a half.
 REACH_NM = 0.7
 
@@ -96,6 +98,13 @@ def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.nda
         return np.full(grid.shape, 1e3)
     # Only the outline, a few grid steps outside the triangles, is ever interpolated: inside any constant will do.
     return outline_nm - distance_transform_edt(~inside, sampling=grid.step)
+
+
+def edge_in_view(micrograph: Micrograph, yx_nm: np.ndarray, config: ClassifyConfig) -> bool:
+    """Whether the crystal ends inside the image: more lies outside its outline than a few missing columns leave."""
+    grid = Grid.over(micrograph, config.grid_nm)
+    outside = crystal_distance(yx_nm, grid, config.outline_nm) < 0
+    return bool(_without_specks(outside, SMALLEST_VACUUM_NM2 / (grid.step[0] * grid.step[1])).any())
 
 
 def _mirror_at_borders(yx_nm: np.ndarray, grid: Grid, reach_nm: float) -> np.ndarray:

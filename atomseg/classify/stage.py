@@ -5,11 +5,13 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomseg.classify.config import ClassifyConfig
-from atomseg.classify.fitness import column_check, lattice_checks
+from atomseg.classify.exposure import exposure_checks
+from atomseg.classify.fitness import column_check, lattice_checks, reference_check
 from atomseg.classify.frames import Frames, find_frames, find_triples, row_periods_nm
 from atomseg.classify.gaps import link_rows, measure_gaps
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
-from atomseg.classify.regions import REACH_NM, paint
+from atomseg.classify.reference import only, shows_layers
+from atomseg.classify.regions import REACH_NM, edge_in_view, paint
 from atomseg.classify.scan import without_line_errors
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
 
@@ -44,25 +46,31 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is
         not one of a layered oxide down the close-packed zone.
     """
-    checks = [column_check(columns)]
+    checks = [*exposure_checks(micrograph, columns), column_check(columns)]
     frames, straight_nm = _no_frames(len(columns)), columns.yx_nm
     if not _stopped(checks):
         amplitude = columns.table["amplitude"].to_numpy(dtype=float)
         triples = find_triples(columns.yx_nm, amplitude, row_periods_nm(config))
         straight_nm = without_line_errors(columns.yx_nm, triples)
         frames = find_frames(straight_nm, amplitude, config)
-        checks += lattice_checks(columns, frames)
+        checks += lattice_checks(columns, frames, micrograph.calibration)
         if _stopped(checks):
             frames = _no_frames(len(columns))
     gaps = measure_gaps(micrograph, columns, straight_nm, frames, config)
     probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
+    if not _stopped(checks):
+        layers = shows_layers(gaps, probability, frames)
+        at_edge = not layers.any() and edge_in_view(micrograph, columns.yx_nm, config)
+        checks.append(reference_check(frames, layers, at_edge=at_edge))
+        if not (layers.all() or at_edge):
+            frames = only(frames, layers)
+            gaps = measure_gaps(micrograph, columns, straight_nm, frames, config)
+            probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
     labels, confidence, field = paint(
         micrograph, columns.yx_nm, frames=frames, gaps=gaps, probability=probability, config=config
     )
-    if not _stopped(checks):
-        checks.append(_reference_check(labels))
     return PhaseMap(
         labels=labels,
         confidence=confidence,
@@ -80,21 +88,6 @@ def _no_frames(n: int) -> Frames:
 
 def _stopped(checks: list[Check]) -> bool:
     return any(check.verdict is Verdict.STOP for check in checks)
-
-
-def _reference_check(labels: np.ndarray) -> Check:
-    """Rocksalt without any layered crystal in view could be another fcc-like lattice: say so."""
-    counts = np.bincount(labels.ravel(), minlength=len(Phase))
-    share = float(counts[Phase.LAYERED] + counts[Phase.O1]) / max(1, int(counts[1:].sum()))
-    if share < 0.02:
-        return Check(
-            "layered_reference",
-            round(share, 4),
-            Verdict.WARN,
-            "no layered crystal in view: rocksalt here rests on the lattice's geometry alone, which other cubic "
-            "close-packed crystals share, and on the pixel size",
-        )
-    return Check("layered_reference", round(share, 4), Verdict.OK)
 
 
 def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
