@@ -82,7 +82,7 @@ def map_micrograph(
         announce("classify")
         phases = classify(micrograph, columns, config.classify)
         announce("measure")
-        thickness = measure(phases, micrograph.calibration, config.measure)
+        thickness = measure(phases, micrograph.calibration, config.measure, micrograph=micrograph)
 
     checks = (contrast, *phases.checks)
     settings = {**config_dict(config), "input": input_settings(pixel_size_nm, frame)}

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from atomseg.measure.config import THICK_ABOVE_NM, THIN_BELOW_NM, MeasureConfig
+from atomseg.measure.rays import Depths
 from atomseg.types import ThicknessClass, ThicknessSummary
 
 Z90 = 1.6449  # half width of a central 90 % interval of the normal distribution
@@ -48,6 +49,25 @@ def km_quantile(value: np.ndarray, event: np.ndarray, q: float) -> float | None:
     times, survival = kaplan_meier(value, event)
     reached = np.flatnonzero(survival <= 1 - q + 1e-12)
     return float(times[reached[0]]) if len(reached) else None
+
+
+def point_interval(depths: Depths, config: MeasureConfig) -> tuple[np.ndarray, np.ndarray]:
+    """90 % interval of the depth at each point: edge, front, phase probabilities around it, pixel size.
+
+    Returns
+    -------
+    lower, upper : numpy.ndarray
+        (P,) nm; `upper` is NaN where the end was not seen, and at least the detection limit.
+    """
+    t, seen = depths.thickness, depths.event == 1
+    fixed = Z90**2 * (config.edge_sigma_nm**2 + (config.calibration_sigma * t) ** 2)
+    front = Z90 * config.front_sigma_nm
+    down = np.sqrt(fixed + np.maximum(front, t - depths.shallow) ** 2)
+    up = np.sqrt(fixed + np.maximum(front, depths.deep - t) ** 2)
+    below = t < config.detection_limit_nm
+    lower = np.where(below & seen, 0.0, np.maximum(0.0, t - down))
+    upper = np.maximum(t + up, config.detection_limit_nm)
+    return lower, np.where(seen, upper, np.nan)
 
 
 def standard_error(mean: float, spread: float, length_nm: float, config: MeasureConfig) -> float:

@@ -8,7 +8,7 @@ from atomseg.types.flags import ColumnFlag, decode_flags
 from atomseg.types.micrograph import Micrograph
 from atomseg.types.phases import LatticeFrame, Phase, PhaseMap
 from atomseg.types.prediction import Prediction
-from atomseg.types.reconstruction import ReconstructionProfile, ThicknessClass, ThicknessSummary
+from atomseg.types.reconstruction import ReconstructionProfile, SurfaceKind, ThicknessClass, ThicknessSummary
 from atomseg.types.scene import Scene
 from atomseg.types.stage import StageConfig
 
@@ -28,6 +28,11 @@ __all__ = [
     "ReconstructionProfile",
     "Scene",
     "StageConfig",
+    "SurfaceKind",
+    "SurfaceKind",
+    "SurfaceKind",
+    "SurfaceKind",
+    "SurfaceKind",
     "ThicknessClass",
     "ThicknessSummary",
     "Verdict",
