@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, uniform_filter1d
 from skimage.measure import label
 
 from atomseg.measure.config import MeasureConfig
@@ -13,10 +13,11 @@ from atomseg.types import Phase
 
 # A ray has met something else when it stays there for this long: shorter runs are outline noise.
 LASTING_NM = 0.6
+# Mean depth of a band behind a patchy layer, as a share of the length of its islands, from which on it is the bulk:
+# were the layer to go on, a third to a half of its rays would end in an island, on average half way.
+ISLAND_SHARE = 0.4
 # Layered share of the layer from which on it is patchy.
 PATCHY_SHARE = 0.02
-# Layered stretch, as a share of the depth reached, that is still taken for an island of the layer.
-ISLAND_SHARE = 0.1
 # Probability from which on the phase of a place is certain: the limits of the front are those of a 90 % interval.
 CERTAIN = 0.95
 # Lateral smoothing of the occupancy under which t_50, t_rocksalt, t_mix and the front width are read.
@@ -90,8 +91,12 @@ def cast(maps: Maps, zone: Zone, occupancy: np.ndarray, surface: Surface, config
     end, reason = _ray_ends(np.where(inside, maps.labels[at], Phase.NONE), inside, max(1, round(LASTING_NM / step_nm)))
     seen = np.arange(position.shape[1])[None, :] < end[:, None]
     deepest = _last(zone.reconstructed[at] & seen)
+    islands = _island_length(zone.reconstructed[at], deepest, config)
+    if islands > 0:
+        # An island that touches the front hides it: the envelope is drawn across bays as wide as its patches are.
+        deepest = _last(zone.attached[at] & seen)
     available, thickness = end * step_nm, deepest * step_nm
-    censored = _is_censored(zone, at, seen, deepest, end=end, config=config)
+    censored = _is_censored(deepest, end, islands, config)
     profile = np.where(seen, occupancy[at], np.nan)
     t_50 = _first_below(profile, 0.5, step_nm)
     high, low = (_first_below(profile, level, step_nm) for level in FRONT_LEVELS)
@@ -112,24 +117,32 @@ def cast(maps: Maps, zone: Zone, occupancy: np.ndarray, surface: Surface, config
     )
 
 
-def _is_censored(
-    zone: Zone,
-    at: tuple[np.ndarray, ...],
-    seen: np.ndarray,
-    deepest: np.ndarray,
-    *,
-    end: np.ndarray,
-    config: MeasureConfig,
-) -> np.ndarray:
+def _is_censored(deepest: np.ndarray, end: np.ndarray, islands_nm: float, config: MeasureConfig) -> np.ndarray:
     """(P,) bool: the zone runs into the end of the ray, so that its own end was not seen."""
-    # Behind a patchy layer a short layered stretch before the view ends can be one of its islands.
-    within = seen & (np.arange(seen.shape[1])[None, :] < deepest[:, None])
-    layered = within & ~zone.reconstructed[at]
-    patchy = layered.sum() > PATCHY_SHARE * max(1, int(within.sum()))
-    island = np.minimum(ISLAND_SHARE * deepest * config.grid_nm, config.closing_nm) if patchy else 0.0
-    censored = (deepest > 0) & ((end - deepest) * config.grid_nm < LASTING_NM / 2 + island)
+    beyond = (end - deepest) * config.grid_nm
+    censored = (deepest > 0) & (beyond < 0.5 * LASTING_NM)
+    if islands_nm > 0:
+        # Behind a patchy layer the layered crystal before the view ends can be one more island. A band of it along the
+        # surface, longer and of more area than the islands are, can not.
+        width = max(1, round(2 * islands_nm / config.point_spacing_nm))
+        censored |= uniform_filter1d(beyond, width, mode="nearest") < ISLAND_SHARE * islands_nm
     # A ray that ends before anything could be seen on it has not seen an unreconstructed surface.
     return np.asarray(censored | (end * config.grid_nm < config.detection_limit_nm))
+
+
+def _island_length(reconstructed: np.ndarray, deepest: np.ndarray, config: MeasureConfig) -> float:
+    """Length, nm, that nineteen in twenty of the layered stretches inside a patchy layer do not exceed; 0 if it is none.
+
+    Each stretch counts as often as it is long: the chance that a view ends in it goes with its length.
+    """
+    within = np.arange(reconstructed.shape[1])[None, :] < deepest[:, None]
+    layered = within & ~reconstructed
+    if layered.sum() <= PATCHY_SHARE * max(1, int(within.sum())):
+        return 0.0
+    step = np.diff(np.pad(layered, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    length = np.sort(np.nonzero(step == -1)[1] - np.nonzero(step == 1)[1])
+    share = np.cumsum(length) / length.sum()
+    return float(length[np.searchsorted(share, 0.95)] * config.grid_nm)
 
 
 def _last(mask: np.ndarray) -> np.ndarray:

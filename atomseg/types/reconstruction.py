@@ -9,14 +9,6 @@ import pandas as pd
 ThicknessClass = Literal["thin", "intermediate", "thick"]
 # Outer: nothing faces it; crack: another face within a few nm across vacuum; pore: vacuum inside crystal.
 SurfaceKind = Literal["outer", "crack", "pore"]
-# Outer: nothing faces it; crack: another face within a few nm across vacuum; pore: vacuum inside crystal.
-SurfaceKind = Literal["outer", "crack", "pore"]
-# Outer: nothing faces it; crack: another face within a few nm across vacuum; pore: vacuum inside crystal.
-SurfaceKind = Literal["outer", "crack", "pore"]
-# Outer: nothing faces it; crack: another face within a few nm across vacuum; pore: vacuum inside crystal.
-SurfaceKind = Literal["outer", "crack", "pore"]
-# Outer: nothing faces it; crack: another face within a few nm across vacuum; pore: vacuum inside crystal.
-SurfaceKind = Literal["outer", "crack", "pore"]
 
 PROFILE_FIELDS = (
     "surface_id",
@@ -35,11 +27,6 @@ PROFILE_FIELDS = (
     "available_nm",
     "event",
     "reason",
-    "below_limit",
-    "hidden_from_nm",
-    "overlayer_nm",
-    "overlayer_event",
-    "surface_kind",
 )
 # What the measurement adds to them.
 MEASURED_FIELDS = ("below_limit", "hidden_from_nm", "overlayer_nm", "overlayer_event", "surface_kind")

@@ -6,11 +6,12 @@ Scenes are edges and cracks with layers of 0 to 40 nm (`thickness_scenes.BANDS` 
 width, roughness, patchiness, covers, faults and scan errors. ``--from-truth`` gives the measuring stage the true phases
 instead of those of the mapped image: what is left are its own errors.
 
-- A found surface belongs to the true face that its points are nearest to; ``edge`` is how far it lies outside it.
-- ``error`` is mean measured less mean true thickness of surfaces that are censored neither in truth nor as found, over
-  the stretch that both see.
+- The truth is the specimen's along the measured normals, from the true edge to where the mean occupancy last crosses
+  one half, in nm of the specimen: unknown drift and shear count as errors. ``edge`` is how far outside the true edge a
+  surface was found.
+- Errors are mean measured less mean true thickness of surfaces that are censored neither in truth nor as found.
 - ``covered``: the true mean lies in the interval; by point: the true depth does.
-- ``point_recall``, of right-censoring: points whose layer truly ends more than half a nm beyond what they see, found censored;
+- ``point_recall``, of right-censoring: points whose layer truly ends over half a nm beyond their view, found censored;
   ``point_precision``: points found censored that truly see less than half a nm of bulk.
 - Resumable: each scene is written as it is done (``--part``), and the same command goes on where it stopped.
 
@@ -34,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from record import REPOSITORY, RESULTS, commit, write_json
-from thickness_scenes import BANDS, Drawn, draw
+from thickness_scenes import BANDS, Drawn, draw, true_depths
 
 from atomseg import map_micrograph
 from atomseg.config import MapConfig
@@ -43,6 +44,8 @@ from atomseg.networks import Model, load_model
 from atomseg.types import ReconstructionProfile
 
 QUICK_SCENES = 18
+# Spacing of the points in the truth's table.
+TRUE_SPACING_NM = 0.25
 # A surface further than this from every true face is none.
 NEAR_NM = 1.5
 # A ray that sees less than this of the bulk can not tell whether the layer goes on: half a nm, the detection limit.
@@ -59,51 +62,44 @@ def profile_of(drawn: Drawn, model: Model | None) -> ReconstructionProfile:
 
 def compare(drawn: Drawn, profile: ReconstructionProfile) -> list[dict[str, Any]]:
     """One row a true face in view, and one a surface found where there is none."""
-    pixel = np.asarray(drawn.scene.micrograph.calibration.pixel_size_nm)
+    pixel = np.asarray(drawn.scan.pixel_size_nm)
     found = profile.points
-    faces = [face for face in drawn.faces if len(face) >= 8]
-    rows: list[dict[str, Any]] = []
+    faces = {k: drawn.face(k) for k in range(len(drawn.structure.outline.faces))}
+    faces = {k: at for k, at in faces.items() if len(at) * TRUE_SPACING_NM >= MapConfig().measure.shortest_surface_nm}
     owner: dict[int, int] = {}
-    if faces and len(found):
-        at = found[["y_px", "x_px"]].to_numpy(dtype=float) * pixel
-        gap = np.stack([cKDTree(face[["y_px", "x_px"]].to_numpy(dtype=float) * pixel).query(at)[0] for face in faces])
-        for surface in found["surface_id"].unique():
-            mine = (found["surface_id"] == surface).to_numpy()
-            nearest = np.median(gap[:, mine], axis=1)
-            owner[int(surface)] = int(nearest.argmin()) if nearest.min() < NEAR_NM else -1
-    for k, face in enumerate(faces):
-        surfaces = [s for s, o in owner.items() if o == k and s in profile.surfaces]
-        rows.append(_face_row(face, profile, surfaces, pixel))
-    false = [s for s, o in owner.items() if o == -1 and s in profile.surfaces]
-    rows += [{"false_surface": True, "n_points": profile.surfaces[s].n_points} for s in false]
-    return rows
+    at = found[["y_px", "x_px"]].to_numpy(dtype=float) * pixel
+    for surface in profile.surfaces:
+        mine = at[(found["surface_id"] == surface).to_numpy()]
+        gap = {k: float(np.median(cKDTree(face).query(mine)[0])) for k, face in faces.items()}
+        nearest = min(gap, key=lambda k: gap[k]) if gap else -1
+        owner[surface] = nearest if gap and gap[nearest] < NEAR_NM else -1
+    rows = []
+    for k, face in faces.items():
+        mine = [s for s, o in owner.items() if o == k]
+        row = {"false_surface": False, "face": k, "length_nm": TRUE_SPACING_NM * len(face), "found": bool(mine)}
+        if mine:
+            longest = max(mine, key=lambda s: profile.surfaces[s].n_points)
+            row |= _face_row(drawn, k, profile, longest)
+        else:
+            truth = drawn.scene.reconstruction.points
+            row["true_nm"] = float(truth["thickness_nm"][truth["surface_id"] == k].mean())
+        rows.append(row)
+    false = [s for s, o in owner.items() if o == -1]
+    return rows + [{"false_surface": True, "n_points": profile.surfaces[s].n_points} for s in false]
 
 
-def _face_row(
-    face: pd.DataFrame, profile: ReconstructionProfile, surfaces: list[int], pixel: np.ndarray
-) -> dict[str, Any]:
-    """One true face against the longest surface found along it."""
-    censored = (face["available_nm"] - face["full_nm"]).to_numpy(dtype=float) < 0
-    row: dict[str, Any] = {
-        "false_surface": False,
-        "true_nm": float(face["full_nm"].mean()),
-        "true_censored": bool(censored.mean() > 0.5),
-        "length_nm": 0.25 * len(face),
-        "found": bool(surfaces),
-    }
-    if not surfaces:
-        return row
-    surface = max(surfaces, key=lambda s: profile.surfaces[s].n_points)
+def _face_row(drawn: Drawn, face: int, profile: ReconstructionProfile, surface: int) -> dict[str, Any]:
+    """One true face against the longest surface found along it: the truth is that along the measured normals."""
     summary = profile.surfaces[surface]
-    points = profile.points[profile.points["surface_id"] == surface].reset_index(drop=True)
-    points = points[points["available_nm"] >= MapConfig().measure.detection_limit_nm]
-    at = points[["y_px", "x_px"]].to_numpy(dtype=float) * pixel
-    there = face[["y_px", "x_px"]].to_numpy(dtype=float) * pixel
-    nearest = cKDTree(there).query(at)[1]
-    true = face.iloc[nearest].reset_index(drop=True)
-    row |= {
-        "true_nm": float(true["full_nm"].mean()),
-        "true_censored": bool((true["available_nm"] < true["full_nm"]).mean() > 0.5),
+    points = profile.points[profile.points["surface_id"] == surface]
+    points = points[points["available_nm"] >= MapConfig().measure.detection_limit_nm].reset_index(drop=True)
+    angle = np.deg2rad(points["normal_deg"].to_numpy(dtype=float))
+    normal = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    full, outside, border = true_depths(drawn, face, points[["y_px", "x_px"]].to_numpy(dtype=float), normal)
+    meets = np.isfinite(outside)
+    row = {
+        "true_nm": float(full.mean()),
+        "true_censored": bool((full > border).mean() > 0.5),
         "mean_nm": summary.mean_nm,
         "lower_nm": summary.lower_nm,
         "upper_nm": summary.upper_nm,
@@ -111,25 +107,20 @@ def _face_row(
         "bound_nm": summary.lower_bound_nm,
         "class": summary.thickness_class,
         "n_points": summary.n_points,
+        "edge_nm": float(outside[meets].mean()) if meets.any() else np.nan,
+        "edge_std_nm": float(outside[meets].std()) if meets.any() else np.nan,
     }
-    return row | _point_scores(points, true, at, there[nearest])
+    return row | _point_scores(points[meets], full[meets], border[meets])
 
 
-def _point_scores(points: pd.DataFrame, true: pd.DataFrame, at: np.ndarray, there: np.ndarray) -> dict[str, Any]:
+def _point_scores(points: pd.DataFrame, full: np.ndarray, border: np.ndarray) -> dict[str, Any]:
     """Sums over the points of one surface."""
-    angle = np.deg2rad(true["normal_deg"].to_numpy(dtype=float))
-    outside = -((at - there) * np.stack([np.sin(angle), np.cos(angle)], axis=1)).sum(axis=1)
-    event, full = points["event"].to_numpy(dtype=int) == 1, true["full_nm"].to_numpy(dtype=float)
-    # Depth that is truly in view: what both the true and the measured ray can see, whichever is less.
-    seen = np.minimum(true["available_nm"].to_numpy(dtype=float), points["available_nm"].to_numpy(dtype=float))
-    both = event & (full < seen)
-    value = points["thickness_nm"].to_numpy(dtype=float)
-    low, high = points["lower_nm"].to_numpy(dtype=float), points["upper_nm"].to_numpy(dtype=float)
+    event = points["event"].to_numpy(dtype=int) == 1
+    both = event & (full < border)
+    value, low, high = (points[name].to_numpy(dtype=float) for name in ("thickness_nm", "lower_nm", "upper_nm"))
     error = (value - full)[both]
-    clear = full > seen + CLEAR_NM
+    clear = full > border + CLEAR_NM
     return {
-        "edge_nm": float(outside.mean()),
-        "edge_std_nm": float(outside.std()),
         "n_both": int(both.sum()),
         "error_sum": float(error.sum()),
         "error_sq": float((error**2).sum()),
@@ -137,7 +128,7 @@ def _point_scores(points: pd.DataFrame, true: pd.DataFrame, at: np.ndarray, ther
         "n_clear": int(clear.sum()),
         "n_clear_found": int((clear & ~event).sum()),
         "n_called": int((~event).sum()),
-        "n_called_right": int((~event & (full > seen - CLEAR_NM)).sum()),
+        "n_called_right": int((~event & (full > border - CLEAR_NM)).sum()),
     }
 
 
@@ -168,10 +159,14 @@ def score(table: pd.DataFrame) -> dict[str, float]:
         "point_bias_nm": float(found["error_sum"].sum() / n),
         "point_rmse_nm": float(np.sqrt(found["error_sq"].sum() / n)),
         "point_covered": float(found["n_inside"].sum() / n),
-        "point_recall": float(found["n_clear_found"].sum() / max(1, found["n_clear"].sum())),
-        "point_precision": float(found["n_called_right"].sum() / max(1, found["n_called"].sum())),
+        "point_recall": _share(found["n_clear_found"], found["n_clear"]),
+        "point_precision": _share(found["n_called_right"], found["n_called"]),
         "edge_nm": float(found["edge_nm"].mean()),
     }
+
+
+def _share(part: pd.Series, whole: pd.Series) -> float:
+    return float(part.sum() / whole.sum()) if whole.sum() else float("nan")
 
 
 def groups(table: pd.DataFrame) -> pd.DataFrame:
@@ -218,7 +213,7 @@ def run(arguments: argparse.Namespace, model: Model | None, part: Path) -> pd.Da
         for row in new:
             names = ("true_nm", "mean_nm", "lower_nm", "upper_nm", "bound_nm", "edge_nm")
             shown = {k: round(row[k], 2) for k in names if row.get(k) is not None}
-            print(number, drawn.conditions["surface"], "patchy" if drawn.conditions["patchy"] else "", shown, flush=True)
+            print(number, told["surface"], "patchy" if told["patchy"] else "", shown, flush=True)
     return pd.DataFrame(rows).drop(columns="key")
 
 

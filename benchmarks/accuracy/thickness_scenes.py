@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from atomseg.simulate import (
     BackgroundConfig,
@@ -19,27 +18,47 @@ from atomseg.simulate import (
     SurfaceConfig,
 )
 from atomseg.simulate.expose import expose
+from atomseg.simulate.layer import layer_occupancy
+from atomseg.simulate.scan import Scan
 from atomseg.simulate.scene import draw_exposure, finish
 from atomseg.simulate.structure import Structure
-from atomseg.simulate.surface import profile_at
 from atomseg.types import Scene
 
 # Mean depth of the layer, nm; two bands stand astride the bounds of the thickness classes.
-BANDS = ((0.0, 0.0), (0.2, 0.8), (0.8, 2.0), (2.0, 4.0), (4.0, 6.0), (6.0, 11.0), (11.0, 18.0), (18.0, 22.0), (22.0, 40.0))
+BANDS = (
+    (0.0, 0.0),
+    (0.2, 0.8),
+    (0.8, 2.0),
+    (2.0, 4.0),
+    (4.0, 6.0),
+    (6.0, 11.0),
+    (11.0, 18.0),
+    (18.0, 22.0),
+    (22.0, 40.0),
+)
 # A square of this many pixels is mapped in some eight seconds on one core.
 MOST_PIXELS = 1500
 # Bulk in view beyond the layer, as a multiple of its depth and in nm: about a third of the scenes cut the layer.
 VIEW_SHARE, VIEW_MARGIN_NM = (0.7, 1.5), (6.0, 12.0)
 LONGEST_FIELD_NM = 52.0
+# An edge is looked for this close to where it was found.
+NEAR_EDGE_NM = 1.5
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One scene with what its truth leaves out: how deep the layer goes beyond the view."""
+    """One scene, with the specimen and the scan that its truth along any line is computed from."""
 
     scene: Scene
-    faces: tuple[pd.DataFrame, ...]  # true points of each face, with ``full_nm``
+    structure: Structure
+    scan: Scan
     conditions: dict[str, float | str | bool]
+
+    def face(self, number: int) -> np.ndarray:
+        """(P, 2) true points (y, x) of one face in view, nm of the image."""
+        truth = self.scene.reconstruction.points
+        mine = truth[truth["surface_id"] == number]
+        return mine[["y_px", "x_px"]].to_numpy(dtype=float) * np.asarray(self.scan.pixel_size_nm)
 
 
 def same(value: float) -> tuple[float, float]:
@@ -63,10 +82,6 @@ def draw(number: int, seed: int) -> Drawn:
     config = scene_config(layer_nm, kind=kind, field_nm=field_nm, pixel_nm=pixel_nm, counts=counts, patchy=patchy)
     structure, exposure = draw_exposure(config, rng)
     scene = finish(structure, exposure, expose([exposure])[0])
-    truth = scene.reconstruction.points
-    faces = tuple(
-        _with_full_depth(truth[truth["surface_id"] == k], structure, k) for k in range(len(structure.outline.faces))
-    )
     layer = structure.layers[0]
     conditions: dict[str, float | str | bool] = {
         "layer_nm": layer_nm,
@@ -81,7 +96,7 @@ def draw(number: int, seed: int) -> Drawn:
         "cover_level": structure.outline.cover_level,
         "n_faults": len(structure.faults),
     }
-    return Drawn(scene, faces, conditions)
+    return Drawn(scene, structure, exposure.imaging.scan, conditions)
 
 
 def scene_config(
@@ -133,9 +148,67 @@ def scene_config(
     )
 
 
-def _with_full_depth(points: pd.DataFrame, structure: Structure, number: int) -> pd.DataFrame:
-    """True points with ``full_nm``: their depth where the end is in view, else that of the front drawn."""
-    front = profile_at(structure.layers[number].thickness_nm, points["s_nm"].to_numpy(dtype=float))
-    seen = points["event"].to_numpy(dtype=int) == 1
-    thickness = points["thickness_nm"].to_numpy(dtype=float)
-    return points.assign(full_nm=np.where(seen, thickness, np.maximum(front, thickness)))
+def true_depths(
+    drawn: Drawn, number: int, yx_px: np.ndarray, inward: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is true along lines into the crystal, in nm of the specimen: scan distortion is an error of the measurement.
+
+    Parameters
+    ----------
+    drawn : Drawn
+        The scene.
+    number : int
+        Face that the lines enter.
+    yx_px : numpy.ndarray
+        (P, 2) points near the face, pixels.
+    inward : numpy.ndarray
+        (P, 2) unit vectors (y, x) in nm of the image.
+
+    Returns
+    -------
+    thickness : numpy.ndarray
+        (P,) depth below the true edge at which the mean occupancy last crosses one half, in view or not.
+    outside : numpy.ndarray
+        (P,) how far outside the true edge each point lies; NaN where the line does not meet the face.
+    border : numpy.ndarray
+        (P,) length of the line in the image from the point on, nm of the image.
+    """
+    pixel = np.asarray(drawn.scan.pixel_size_nm)
+    start = _in_specimen(drawn.scan, yx_px)
+    ahead = _in_specimen(drawn.scan, yx_px + inward / pixel) - start
+    ahead /= np.linalg.norm(ahead, axis=1, keepdims=True)
+    face, layer = drawn.structure.outline.faces[number], drawn.structure.layers[number]
+    near = np.arange(-NEAR_EDGE_NM, NEAR_EDGE_NM, 0.02)
+    outer = start[:, None, :] + near[None, :, None] * ahead[:, None, :]
+    enters = face.depth(outer[..., 0], outer[..., 1]) > 0
+    meets = enters.any(axis=1) & ~enters.all(axis=1)
+    outside = np.where(meets, near[enters.argmax(axis=1)], np.nan)
+    along = np.arange(0.0, 1.5 * LONGEST_FIELD_NM, 0.05)
+    edge = start + np.nan_to_num(outside)[:, None] * ahead
+    at = edge[:, None, :] + along[None, :, None] * ahead[:, None, :]
+    bulk = drawn.structure.lattices[0].antisite
+    occupancy = layer_occupancy(face, layer, at[..., 0], at[..., 1], islands=None, bulk=bulk)
+    full = occupancy >= 0.5
+    last = full.shape[1] - full[:, ::-1].argmax(axis=1)
+    thickness = np.where(full.any(axis=1), (last - 0.5) * 0.05, 0.0)
+    return thickness, outside, _to_border(drawn.scan, yx_px, inward)
+
+
+def _in_specimen(scan: Scan, yx_px: np.ndarray) -> np.ndarray:
+    """(P, 2) nm in the specimen of points in the image: the scan inverted, whose bend is a small part of it."""
+    pixel = np.asarray(scan.pixel_size_nm)
+    inverse = np.linalg.inv(scan.matrix)
+    middle = scan.to_pixels(np.zeros((1, 2)))
+    found = ((yx_px - middle) * pixel) @ inverse.T
+    for _ in range(6):
+        found = found + ((yx_px - scan.to_pixels(found)) * pixel) @ inverse.T
+    return np.asarray(found)
+
+
+def _to_border(scan: Scan, yx_px: np.ndarray, inward: np.ndarray) -> np.ndarray:
+    """(P,) distance from points to the image border along unit vectors, nm."""
+    pixel = np.asarray(scan.pixel_size_nm)
+    at, end = yx_px * pixel, (np.asarray(scan.shape) - 1) * pixel
+    with np.errstate(divide="ignore"):
+        room = np.where(inward > 0, (end - at) / inward, np.where(inward < 0, at / -inward, np.inf))
+    return np.asarray(np.maximum(room, 0.0).min(axis=1))
