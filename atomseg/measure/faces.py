@@ -1,5 +1,7 @@
 """Faces of the crystal: normals of a curve, the two faces of a crack, and what a surface is a surface of."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
@@ -77,7 +79,7 @@ def split_at_tips(points: np.ndarray, closed: bool, config: MeasureConfig) -> li
         points = np.concatenate([points, points[:1]])
     else:
         cuts = [0, *tips, len(points) - 1]
-    return [(points[a : b + 1], False) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [(points[a : b + 1], False) for a, b in pairwise(cuts)]
 
 
 def _tips(points: np.ndarray, closed: bool, config: MeasureConfig) -> list[int]:

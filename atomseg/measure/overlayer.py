@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d, map_coordinates
 
 from atomseg.measure.config import MeasureConfig
 from atomseg.measure.surface import Maps, Surface
@@ -20,8 +20,35 @@ ALONG_NM, OUT_NM = 1.5, 0.25
 LEVEL_NM = 0.8
 # The rim falls within this length: roughness and speckle. A slower fall is a background that slopes.
 RIM_NM = 1.2
-# A drop is one when it exceeds this many of its own errors, and this share of the crystal's light above the vacuum.
-LEAST_ERRORS, LEAST_SHARE = 4.0, 0.03
+# A drop is one when it exceeds this many of its own errors, and this share of the crystal's light above the vacuum:
+# fainter ones are the background's.
+LEAST_ERRORS, LEAST_SHARE = 4.0, 0.08
+# Outside that is brighter than the darkest place outside by this share of the crystal's light is covered, even if it
+# does not end in view; between the two shares nothing is said.
+BRIGHT_SHARE = 0.25
+# Gaps between columns are looked for in the outermost crystal, in light smoothed by this much; the dimmest tenth.
+GAP_DEPTH_NM, GAP_SMOOTHING_NM, GAP_QUANTILE = 3.0, 0.04, 0.1
+
+
+@dataclass(frozen=True)
+class Light:
+    """The image on the grid of the maps, and its levels.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (H, W) float32, smoothed against shot noise and speckle.
+    noise : float
+        Scatter of the smoothed light outside the crystal, from one place to the next.
+    dark, crystal, gaps : float
+        Darkest level outside, median level of the crystal, level of the gaps between its outermost columns.
+    """
+
+    image: np.ndarray
+    noise: float
+    dark: float
+    crystal: float
+    gaps: float
 
 
 @dataclass(frozen=True)
@@ -40,13 +67,13 @@ class Overlayer:
     event: np.ndarray
 
 
-def find_overlayer(image: np.ndarray, maps: Maps, surface: Surface, config: MeasureConfig) -> Overlayer:
+def find_overlayer(light: Light, maps: Maps, surface: Surface, config: MeasureConfig) -> Overlayer:
     """Follow the light outwards from each surface point to where it drops to the vacuum's.
 
     Parameters
     ----------
-    image : numpy.ndarray
-        (H, W) float32 light on the grid of `maps`, see `light_on_grid`.
+    light : Light
+        See `light_on_grid`.
     maps : Maps
         Phases.
     surface : Surface
@@ -56,95 +83,101 @@ def find_overlayer(image: np.ndarray, maps: Maps, surface: Surface, config: Meas
 
     Notes
     -----
-    Only what drops within the view can be seen. A cover that fills everything outside the crystal evenly can not be told
-    from vacuum when there is no darker place in view: it is reported as 0 unless some other place outside is darker.
+    Only what drops within the view can be measured. Outside that is evenly as dark as the darkest place outside, and
+    darker than the gaps between columns, is taken for vacuum: a faint cover that fills the view looks the same.
     """
     out = np.arange(TAIL_NM, FURTHEST_NM, STEP_NM)
     at = (surface.yx_nm[:, None, :] - out[None, :, None] * surface.normal[:, None, :]) / np.asarray(maps.step_nm)
-    shape = np.asarray(maps.labels.shape)
-    inside = ((at >= 0) & (at <= shape - 1)).all(axis=-1)
-    vacuum = map_coordinates((~maps.crystal).astype(np.float32), at.reshape(-1, 2).T, order=0, mode="nearest")
-    open_to = _first_false(inside & (vacuum.reshape(at.shape[:2]) > 0.5))
-    light = map_coordinates(image, at.reshape(-1, 2).T, order=1, mode="nearest").reshape(at.shape[:2])
+    inside = ((at >= 0) & (at <= np.asarray(maps.labels.shape) - 1)).all(axis=-1)
+    flat = at.reshape(-1, 2).T
+    crystal = map_coordinates(maps.crystal.astype(np.float32), flat, order=0, mode="nearest").reshape(inside.shape)
+    open_to = _first_false(inside)
+    facing = _first_false(crystal < 0.5)
+    # The light of an opposite face reaches out as far as that of this one.
+    open_to = np.minimum(open_to, np.where(facing < inside.shape[1], facing - round(TAIL_NM / STEP_NM), open_to))
+    profile = map_coordinates(light.image, flat, order=1, mode="nearest").reshape(inside.shape)
     known = np.arange(len(out))[None, :] < open_to[:, None]
-    profile, weight = _averaged_along(light, known, ALONG_NM / config.point_spacing_nm)
-    noise, dark, crystal = _levels(image, maps)
-    return _rims(profile, known, noise, dark, least=LEAST_SHARE * (crystal - dark), weight=weight)
+    profile = _averaged_along(profile, known, ALONG_NM / config.point_spacing_nm)
+    found = [_rim(profile[k, : int(known[k].sum())], light) for k in range(len(profile))]
+    return Overlayer(np.array([thickness for thickness, _ in found]), np.array([event for _, event in found]))
 
 
-def light_on_grid(micrograph: Micrograph, maps: Maps) -> np.ndarray:
-    """(H, W) float32 light on the grid of the maps, smoothed against shot noise and speckle."""
+def light_on_grid(micrograph: Micrograph, maps: Maps) -> Light:
+    """The image on the grid of the maps."""
     pixel = np.asarray(micrograph.calibration.pixel_size_nm)
-    smooth = gaussian_filter(micrograph.image.astype(np.float32), OUT_NM / pixel, mode="nearest")
-    rows, cols = (
-        np.rint(np.linspace(0, n - 1, m)).astype(int) for n, m in zip(smooth.shape, maps.labels.shape, strict=True)
+    smooth, sharp = (
+        _on_grid(gaussian_filter(micrograph.image.astype(np.float32), width / pixel, mode="nearest"), maps)
+        for width in (OUT_NM, GAP_SMOOTHING_NM)
     )
-    return np.asarray(smooth[np.ix_(rows, cols)])
+    crystal = maps.crystal
+    if crystal.all() or not crystal.any():
+        return Light(smooth, 0.0, 0.0, 0.0, 0.0)
+    # The scatter between rows of grid points two smoothing lengths apart, where both are outside.
+    lag = max(1, round(2 * OUT_NM / maps.step_nm[0]))
+    difference = (smooth[lag:] - smooth[:-lag])[~crystal[lag:] & ~crystal[:-lag]]
+    noise = 1.4826 * float(np.median(np.abs(difference))) / np.sqrt(2.0) if difference.size else 0.0
+    depth = distance_transform_edt(crystal, sampling=maps.step_nm)
+    outermost = crystal & (depth < GAP_DEPTH_NM)
+    return Light(
+        image=smooth,
+        noise=noise,
+        dark=float(np.quantile(smooth[~crystal], 0.02)) + 2.0 * noise,
+        crystal=float(np.median(smooth[crystal])),
+        gaps=float(np.quantile(sharp[outermost], GAP_QUANTILE)),
+    )
+
+
+def _on_grid(image: np.ndarray, maps: Maps) -> np.ndarray:
+    """Values of the pixel nearest to each grid point."""
+    rows, cols = (
+        np.rint(np.linspace(0, n - 1, m)).astype(int) for n, m in zip(image.shape, maps.labels.shape, strict=True)
+    )
+    return np.asarray(image[np.ix_(rows, cols)])
 
 
 def _first_false(mask: np.ndarray) -> np.ndarray:
     return np.where(mask.all(axis=1), mask.shape[1], (~mask).argmax(axis=1))
 
 
-def _averaged_along(light: np.ndarray, known: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Profiles averaged with their neighbours along the surface where those are known, and the weight of what was."""
+def _averaged_along(light: np.ndarray, known: np.ndarray, sigma: float) -> np.ndarray:
+    """Profiles averaged with their neighbours along the surface where those are known, NaN elsewhere."""
     weight = gaussian_filter1d(known.astype(np.float32), sigma, axis=0, mode="nearest")
     total = gaussian_filter1d(np.where(known, light, 0.0).astype(np.float32), sigma, axis=0, mode="nearest")
-    return np.where(known, total / np.maximum(weight, 1e-6), np.nan), weight
+    return np.where(known, total / np.maximum(weight, 1e-6), np.nan)
 
 
-def _levels(image: np.ndarray, maps: Maps) -> tuple[float, float, float]:
-    """Scatter of the smoothed light from place to place, the darkest level outside the crystal, the crystal's level."""
-    outside, inside = image[~maps.crystal], image[maps.crystal]
-    if outside.size == 0 or inside.size == 0:
-        return 0.0, 0.0, 0.0
-    # The scatter of neighbouring rows of grid points, a smoothing length apart, where both are outside.
-    lag = max(1, round(2 * OUT_NM / maps.step_nm[0]))
-    both = ~maps.crystal[lag:] & ~maps.crystal[:-lag]
-    difference = (image[lag:] - image[:-lag])[both]
-    noise = 1.4826 * float(np.median(np.abs(difference))) / np.sqrt(2.0) if difference.size else 0.0
-    return noise, float(np.quantile(outside, 0.02)) + 2.0 * noise, float(np.median(inside))
-
-
-def _rims(
-    profile: np.ndarray, known: np.ndarray, noise: float, dark: float, *, least: float, weight: np.ndarray
-) -> Overlayer:
-    """Outermost drop of each profile; 0 where it is dark from the start, a bound where it stays bright to its end."""
-    n_points, n = profile.shape
+def _rim(profile: np.ndarray, light: Light) -> tuple[float, int]:
+    """Thickness and event of one profile: its steepest drop; 0 where it is dark from the start, else a bound."""
     level, rim = round(LEVEL_NM / STEP_NM), round(RIM_NM / STEP_NM)
-    thickness, event = np.full(n_points, np.nan), np.zeros(n_points, dtype=int)
-    total = np.nancumsum(np.pad(profile, ((0, 0), (1, 0))), axis=1)
-    for k in range(n_points):
-        last = int(known[k].sum())
-        if last < level:
-            continue  # nothing of the outside is in view here
-        mean = (total[k, level : last + 1] - total[k, : last - level + 1]) / level
-        # Independent places in a mean: along the surface, and outwards.
-        independent = max(1.0, 2.0 * ALONG_NM / OUT_NM * 0.5) * max(1.0, LEVEL_NM / (2 * OUT_NM))
-        enough = max(least, LEAST_ERRORS * noise / np.sqrt(independent))
-        gap = level + rim
-        drop = mean[:-gap] - mean[gap:] if len(mean) > gap else np.zeros(0)
-        near = mean[0]
-        if len(drop) and drop.max() > enough:
-            place = _steepest(profile[k, :last], int(drop.argmax()), level, rim)
-            # What falls on the way from the first bright place to the rim is a slope, no rim, unless it falls there.
-            if drop.max() > 0.5 * (mean.max() - mean.min()):
-                thickness[k], event[k] = TAIL_NM + place * STEP_NM, 1
-                continue
-        bright = near > dark + enough
-        thickness[k] = TAIL_NM + last * STEP_NM if bright else 0.0
-        event[k] = 0 if bright else 1
-    return Overlayer(thickness, event)
+    if len(profile) < level:
+        return np.nan, 0  # nothing of the outside is in view here
+    mean = np.convolve(profile, np.full(level, 1.0 / level), mode="valid")
+    contrast = max(light.crystal - light.dark, 0.0)
+    independent = ALONG_NM / OUT_NM * LEVEL_NM / (2 * OUT_NM)
+    enough = max(LEAST_SHARE * contrast, LEAST_ERRORS * light.noise / np.sqrt(independent))
+    gap = level + rim
+    drop = mean[:-gap] - mean[gap:] if len(mean) > gap else np.zeros(0)
+    # What falls slowly, over more than the length of a rim, is a background that slopes.
+    steepest = int(drop.argmax()) if len(drop) else 0
+    steep = len(drop) > 0 and drop[steepest] > max(enough, 0.5 * float(mean.max() - mean.min()))
+    # Behind a rim lies vacuum, which is darker than the gaps between columns; else speckle is taken for one.
+    if steep and mean[steepest + gap] < light.gaps:
+        return TAIL_NM + _crossing(profile, steepest, level, rim) * STEP_NM, 1
+    near = float(mean[0])
+    if near <= light.dark + enough and near < light.gaps:
+        return 0.0, 1
+    if near > light.dark + max(enough, BRIGHT_SHARE * contrast) or near >= light.gaps:
+        return TAIL_NM + len(profile) * STEP_NM, 0
+    return np.nan, 0
 
 
-def _steepest(profile: np.ndarray, start: int, level: int, rim: int) -> float:
+def _crossing(profile: np.ndarray, start: int, level: int, rim: int) -> float:
     """Sample at which a profile crosses the middle between its levels before and behind a rim."""
-    before = profile[start : start + level].mean()
-    behind = profile[start + level + rim : start + 2 * level + rim].mean()
     part = profile[start : start + 2 * level + rim]
-    below = np.flatnonzero(part < 0.5 * (before + behind))
+    middle = 0.5 * (part[:level].mean() + part[level + rim :].mean())
+    below = np.flatnonzero(part < middle)
     first = int(below[0]) if len(below) else level
     if first == 0:
         return float(start)
     high, low = part[first - 1], part[first]
-    return float(start + first - 1 + (high - 0.5 * (before + behind)) / max(high - low, 1e-12))
+    return float(start + first - 1 + (high - middle) / max(high - low, 1e-12))

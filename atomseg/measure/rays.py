@@ -131,7 +131,7 @@ def _is_censored(deepest: np.ndarray, end: np.ndarray, islands_nm: float, config
 
 
 def _island_length(reconstructed: np.ndarray, deepest: np.ndarray, config: MeasureConfig) -> float:
-    """Length, nm, that nineteen in twenty of the layered stretches inside a patchy layer do not exceed; 0 if it is none.
+    """Length, nm, that 95 % of the layered stretches inside a patchy layer do not exceed; 0 if the layer is not patchy.
 
     Each stretch counts as often as it is long: the chance that a view ends in it goes with its length.
     """

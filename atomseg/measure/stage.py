@@ -84,12 +84,12 @@ def _all_points(
     zone, occupancy = find_zone(maps, config), smooth_occupancy(maps)
     light = None if micrograph is None else light_on_grid(micrograph, maps)
     tables = []
-    for k, surface in enumerate(surfaces):
-        depths = cast(maps, zone, occupancy, surface, config)
+    for k, found in enumerate(surfaces):
+        surface, depths = found, cast(maps, zone, occupancy, found, config)
         # What lies deep follows the surface on a scale of its depth: roughness above it does not turn its normal.
         scale = NORMAL_SHARE * float(np.median(depths.thickness))
         if scale > config.normal_smoothing_nm:
-            surface = smoother_normals(surface, scale, config)
+            surface = smoother_normals(found, scale, config)
             depths = cast(maps, zone, occupancy, surface, config)
         cover = None if light is None else find_overlayer(light, maps, surface, config)
         tables.append(_points(k, surface, depths, cover, frame=frame, pixel=pixel, config=config))
@@ -144,8 +144,8 @@ def _hidden(points: pd.DataFrame) -> tuple[str, ...]:
     if len(below) == 0:
         return ()
     return (
-        f"reconstructed crystal lies below crystal that is intact, from {float(below.min()):.1f} nm under the surface on "
-        f"({100 * len(below) / len(points):.0f} % of the surface points): it is in no thickness",
+        f"reconstructed crystal lies below intact crystal, from {float(below.min()):.1f} nm under the surface on (below "
+        f"{100 * len(below) / len(points):.0f} % of the surface points): it is in no thickness",
     )
 
 

@@ -123,7 +123,9 @@ def scene_config(
             p_layer=1.0 if layer_nm > 0 else 0.0,
             thickness_nm=same(max(layer_nm, 0.1)),
             second_face=(0.6, 1.6),
-            front_width_nm=(0.05, 2.0),  # 30 nm of foil under 10 degrees smear a front to 1.5 nm rms
+            # 30 nm of foil under 10 degrees smear a front to 1.5 nm rms. The envelope of a patchy layer is the rim of
+            # 0.6 nm that its islands keep from the front: a wider front leaves no rim to be seen.
+            front_width_nm=(0.05, 0.6 if patchy else 2.0),
             p_patchy=1.0 if patchy else 0.0,
             p_mixed=0.3,
             mixed_occupancy=(0.05, 0.35),
