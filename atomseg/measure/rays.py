@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, uniform_filter1d
+from scipy.spatial import cKDTree
 from skimage.measure import label
 
 from atomseg.measure.config import MeasureConfig
@@ -18,6 +19,9 @@ LASTING_NM = 0.6
 ISLAND_SHARE = 0.4
 # Layered share of the layer from which on it is patchy.
 PATCHY_SHARE = 0.02
+# A face belongs to another side of the crystal when its normal is turned by more than 78 degrees: rough and stepped
+# faces are turned by less. Looked for along the rays in steps of this length.
+OTHER_FACE_COSINE, NEIGHBOUR_STEP_NM = 0.2, 0.3
 # Probability from which on the phase of a place is certain: the limits of the front are those of a 90 % interval.
 CERTAIN = 0.95
 # Lateral smoothing of the occupancy under which t_50, t_rocksalt, t_mix and the front width are read.
@@ -80,8 +84,54 @@ def bulk_ceiling(maps: Maps) -> float:
     return float(np.median(values) + 2 * 1.4826 * np.median(np.median(values) - low) + 0.02)
 
 
-def cast(maps: Maps, zone: Zone, occupancy: np.ndarray, surface: Surface, config: MeasureConfig) -> Depths:
-    """Measure along every normal of a surface."""
+@dataclass(frozen=True)
+class Neighbours:
+    """Points of all surfaces with their inward normals: which face is the nearest to a place in the crystal."""
+
+    tree: cKDTree
+    normal: np.ndarray
+
+    @classmethod
+    def of(cls, surfaces: list[Surface]) -> "Neighbours":
+        """All points of some surfaces."""
+        return cls(
+            cKDTree(np.concatenate([surface.yx_nm for surface in surfaces])),
+            np.concatenate([surface.normal for surface in surfaces]),
+        )
+
+    def first_of_another(self, yx_nm: np.ndarray, normal: np.ndarray, inside: np.ndarray, step_nm: float) -> np.ndarray:
+        """(P,) sample from which on a place on each ray is nearer to a face that looks another way; the length if none.
+
+        Parameters
+        ----------
+        yx_nm : numpy.ndarray
+            (P, T, 2) samples of the rays.
+        normal : numpy.ndarray
+            (P, 2) their directions.
+        inside : numpy.ndarray
+            (P, T) bool, samples in the image.
+        step_nm : float
+            Distance of the samples.
+        """
+        every = max(1, round(NEIGHBOUR_STEP_NM / step_nm))
+        at = inside[:, ::every]
+        nearest = self.tree.query(yx_nm[:, ::every][at])[1]
+        ray = np.broadcast_to(np.arange(len(normal))[:, None], at.shape)[at]
+        other = np.zeros(at.shape, dtype=bool)
+        other[at] = (self.normal[nearest] * normal[ray]).sum(axis=1) < OTHER_FACE_COSINE
+        return np.where(other.any(axis=1), other.argmax(axis=1) * every, inside.shape[1])
+
+
+def cast(
+    maps: Maps,
+    zone: Zone,
+    occupancy: np.ndarray,
+    surface: Surface,
+    *,
+    neighbours: Neighbours,
+    config: MeasureConfig,
+) -> Depths:
+    """Measure along every normal of a surface, as far as the crystal is nearer to it than to a face across."""
     step_nm = config.grid_nm
     position = _ray_points(maps, surface, config)
     h, w = maps.labels.shape
@@ -89,6 +139,9 @@ def cast(maps: Maps, zone: Zone, occupancy: np.ndarray, surface: Surface, config
     inside = (position >= 0).all(axis=-1) & (position[..., 0] <= h - 1) & (position[..., 1] <= w - 1)
     at = tuple(np.moveaxis(np.clip(index, 0, [h - 1, w - 1]), -1, 0))
     end, reason = _ray_ends(np.where(inside, maps.labels[at], Phase.NONE), inside, max(1, round(LASTING_NM / step_nm)))
+    across = neighbours.first_of_another(position * np.asarray(maps.step_nm), surface.normal, inside, step_nm)
+    reason = ["other_surface" if across[k] < end[k] else name for k, name in enumerate(reason)]
+    end = np.minimum(end, across)
     seen = np.arange(position.shape[1])[None, :] < end[:, None]
     deepest = _last(zone.reconstructed[at] & seen)
     islands = _island_length(zone.reconstructed[at], deepest, config)

@@ -6,7 +6,7 @@ import pandas as pd
 from atomseg.measure.config import MeasureConfig
 from atomseg.measure.faults import find_faults
 from atomseg.measure.overlayer import Overlayer, find_overlayer, light_on_grid
-from atomseg.measure.rays import Depths, cast, depth_map, smooth_occupancy
+from atomseg.measure.rays import Depths, Neighbours, cast, depth_map, smooth_occupancy
 from atomseg.measure.statistics import point_interval, summarize_points
 from atomseg.measure.surface import Maps, Surface, find_surfaces, sample_maps, smoother_normals, upsample
 from atomseg.measure.zone import find_zone
@@ -81,16 +81,16 @@ def _all_points(
     micrograph: Micrograph | None,
 ) -> pd.DataFrame:
     """thickness.csv."""
-    zone, occupancy = find_zone(maps, config), smooth_occupancy(maps)
+    zone, occupancy, neighbours = find_zone(maps, config), smooth_occupancy(maps), Neighbours.of(surfaces)
     light = None if micrograph is None else light_on_grid(micrograph, maps)
     tables = []
     for k, found in enumerate(surfaces):
-        surface, depths = found, cast(maps, zone, occupancy, found, config)
+        surface, depths = found, cast(maps, zone, occupancy, found, neighbours=neighbours, config=config)
         # What lies deep follows the surface on a scale of its depth: roughness above it does not turn its normal.
         scale = NORMAL_SHARE * float(np.median(depths.thickness))
         if scale > config.normal_smoothing_nm:
             surface = smoother_normals(found, scale, config)
-            depths = cast(maps, zone, occupancy, surface, config)
+            depths = cast(maps, zone, occupancy, surface, neighbours=neighbours, config=config)
         cover = None if light is None else find_overlayer(light, maps, surface, config)
         tables.append(_points(k, surface, depths, cover, frame=frame, pixel=pixel, config=config))
     return pd.concat(tables, ignore_index=True)
@@ -144,8 +144,8 @@ def _hidden(points: pd.DataFrame) -> tuple[str, ...]:
     if len(below) == 0:
         return ()
     return (
-        f"reconstructed crystal lies below intact crystal, from {float(below.min()):.1f} nm under the surface on (below "
-        f"{100 * len(below) / len(points):.0f} % of the surface points): it is in no thickness",
+        f"reconstructed crystal lies below intact crystal, from {float(below.min()):.1f} nm under the surface on "
+        f"({100 * len(below) / len(points):.0f} % of the surface points): it is in no thickness",
     )
 
 

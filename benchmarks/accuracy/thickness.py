@@ -20,6 +20,7 @@ Writes benchmarks/results/thickness.csv and .json (thickness_from_truth.* with `
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -34,7 +35,7 @@ from scipy.spatial import cKDTree
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from record import REPOSITORY, RESULTS, commit, write_json
+from record import REPOSITORY, RESULTS, write_json
 from thickness_scenes import BANDS, Drawn, draw, true_depths
 
 from atomseg import map_micrograph
@@ -193,9 +194,15 @@ def groups(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(kept).T
 
 
+def code_hash() -> str:
+    """Hash of the code that makes and measures a scene: what scenes done earlier have to share."""
+    files = [*sorted((REPOSITORY / "atomseg").rglob("*.py")), Path(__file__).with_name("thickness_scenes.py")]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
 def run(arguments: argparse.Namespace, model: Model | None, part: Path) -> pd.DataFrame:
     """Rows of all scenes, those of an earlier run of the same code among them."""
-    key = [arguments.seed, commit(), None if model is None else model.sha256]
+    key = [arguments.seed, code_hash(), None if model is None else model.sha256]
     rows = [row for row in map(json.loads, part.read_text().splitlines()) if row["key"] == key] if part.exists() else []
     done = {row["scene"] for row in rows}
     part.parent.mkdir(parents=True, exist_ok=True)
