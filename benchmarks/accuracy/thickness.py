@@ -13,8 +13,8 @@ instead of those of the mapped image: what is left are its own errors.
 - ``covered``: the true mean lies in the interval; by point: the true depth does.
 - ``point_recall``, of right-censoring: points whose layer truly ends over half a nm beyond their view, found censored;
   ``point_precision``: points found censored that truly see less than half a nm of bulk.
-- ``cover_...``: overlayers that were measured (not bounds) on outer surfaces with a cover of at least 1 nm and 0.15 of a
-  column's peak, fainter ones are not told from the background; ``bare_told_bare`` of those without one.
+- ``cover_...``: overlayers that were measured (no bounds) on outer surfaces with a cover of at least 1 nm and 0.15 of
+  a column's peak, fainter ones are not told from the background; ``bare_told_bare`` of those without one.
 - Resumable: each scene is written as it is done (``--part``), and the same command goes on where it stopped.
 
 About 7 s a scene on one core, 0.5 s with ``--from-truth`` (--quick: 18 scenes, nothing written).
@@ -174,7 +174,7 @@ def score(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _cover_scores(outer: pd.DataFrame) -> dict[str, float]:
-    """Overlayer of outer surfaces, where both covers of a crack do not overlap: covers of at least 1 nm, and bare ones."""
+    """Overlayers of outer surfaces (those of a crack's two faces overlap): covers of at least 1 nm, and bare ones."""
     told = outer[outer["overlayer_nm"].notna()]
     bright = (told["cover_nm"] >= 1.0) & (told["cover_level"] >= 0.15)
     bare = told["cover_nm"] == 0
