@@ -149,11 +149,11 @@ def cast(
         # An island that touches the front hides it: the envelope is drawn across bays as wide as its patches are.
         deepest = _last(zone.attached[at] & seen)
     available, thickness = end * step_nm, deepest * step_nm
-    censored = _is_censored(deepest, end, islands, config)
+    shallow, deep = _front_limits(maps.reconstructed_probability[at], deepest, end)
+    censored = _is_censored(deepest, deep, end, islands, config)
     profile = np.where(seen, occupancy[at], np.nan)
     t_50 = _first_below(profile, 0.5, step_nm)
     high, low = (_first_below(profile, level, step_nm) for level in FRONT_LEVELS)
-    shallow, deep = _front_limits(maps.reconstructed_probability[at], deepest, end)
     hidden = zone.hidden[at] & seen
     return Depths(
         thickness=np.where((thickness < config.detection_limit_nm / 2) & ~censored, 0.0, thickness),
@@ -170,10 +170,13 @@ def cast(
     )
 
 
-def _is_censored(deepest: np.ndarray, end: np.ndarray, islands_nm: float, config: MeasureConfig) -> np.ndarray:
+def _is_censored(
+    deepest: np.ndarray, deep: np.ndarray, end: np.ndarray, islands_nm: float, config: MeasureConfig
+) -> np.ndarray:
     """(P,) bool: the zone runs into the end of the ray, so that its own end was not seen."""
     beyond = (end - deepest) * config.grid_nm
-    censored = (deepest > 0) & (beyond < 0.5 * LASTING_NM)
+    # Where nothing on the way to the end is certain to be bulk, the end of the layer was not seen either.
+    censored = (deepest > 0) & (np.minimum(beyond, (end - deep) * config.grid_nm) < 0.5 * LASTING_NM)
     if islands_nm > 0:
         # Behind a patchy layer the layered crystal before the view ends can be one more island. A band of it along the
         # surface, longer and of more area than the islands are, can not.
