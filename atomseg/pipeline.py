@@ -82,7 +82,7 @@ def map_micrograph(
         announce("classify")
         phases = classify(micrograph, columns, config.classify)
         announce("measure")
-        thickness = measure(phases, micrograph.calibration, config.measure)
+        thickness = measure(phases, micrograph.calibration, config.measure, micrograph=micrograph)
         lattice = measure_lattice(columns, phases, micrograph.calibration, thickness.depth_nm, config.lattice)
 
     checks = (contrast, *phases.checks)

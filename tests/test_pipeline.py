@@ -173,7 +173,8 @@ def test_what_every_stage_warns_of_comes_out_once(
     )
     monkeypatch.setattr("atomseg.pipeline.classify", lambda *args: dataclasses.replace(classify(*args), checks=checks))
     monkeypatch.setattr(
-        "atomseg.pipeline.measure", lambda *args: dataclasses.replace(measure(*args), warnings=("odd", "thin"))
+        "atomseg.pipeline.measure",
+        lambda *args, **image: dataclasses.replace(measure(*args, **image), warnings=("odd", "thin")),
     )
     image = lattice.copy()
     image[5, 5] = np.nan

@@ -49,7 +49,7 @@ from atomseg.types import (
 )
 from atomseg.types.columns import LOCALIZATION_FIELDS
 from atomseg.types.phases import PHASE_FIELDS
-from atomseg.types.reconstruction import FAULT_FIELDS, PROFILE_FIELDS
+from atomseg.types.reconstruction import FAULT_FIELDS, MEASURED_FIELDS, PROFILE_FIELDS
 
 # Without these a folder is no complete result.
 _FILES = (
@@ -182,7 +182,7 @@ def _tables(record: AnalysisRecord) -> dict[str, pd.DataFrame]:
     return {
         "columns": columns_table(record),
         "gaps": gaps,
-        "thickness": record.thickness.points[list(PROFILE_FIELDS)],
+        "thickness": record.thickness.points.filter([*PROFILE_FIELDS, *MEASURED_FIELDS]),
         "faults": record.thickness.faults[list(FAULT_FIELDS)],
         **lattice_tables(record.lattice),
     }

@@ -90,7 +90,8 @@ def thickness_dict(profile: ReconstructionProfile) -> dict[str, Any] | None:
 def thickness_from(entry: Mapping[str, Any]) -> ThicknessSummary:
     """One surface from its dictionary."""
     names = {field.name: field.name for field in dataclasses.fields(ThicknessSummary)} | {"thickness_class": "class"}
-    return ThicknessSummary(**{name: entry[key] for name, key in names.items()})
+    # A result of an earlier version lacks what has a default.
+    return ThicknessSummary(**{name: entry[key] for name, key in names.items() if key in entry})
 
 
 def _thickness(summary: ThicknessSummary) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from atomseg.types.lattice import LatticeMaps
 from atomseg.types.micrograph import Micrograph
 from atomseg.types.phases import LatticeFrame, Phase, PhaseMap
 from atomseg.types.prediction import Prediction
-from atomseg.types.reconstruction import ReconstructionProfile, ThicknessClass, ThicknessSummary
+from atomseg.types.reconstruction import ReconstructionProfile, SurfaceKind, ThicknessClass, ThicknessSummary
 from atomseg.types.scene import Scene
 from atomseg.types.stage import StageConfig
 
@@ -30,6 +30,7 @@ __all__ = [
     "ReconstructionProfile",
     "Scene",
     "StageConfig",
+    "SurfaceKind",
     "ThicknessClass",
     "ThicknessSummary",
     "Verdict",
