@@ -29,7 +29,9 @@ def scene(cover_nm, level, *, vacuum=0.1, noise=0.01, slope=0.0, gain=1.0, offse
         confidence=np.ones((n, n), np.float32),
         occupancy=np.where(labels > 0, 0.03, np.nan).astype(np.float32),
         columns=pd.DataFrame(),
-        gaps=pd.DataFrame({"phase": []}),
+        gaps=pd.DataFrame(
+            {name: pd.Series(dtype=float) for name in ("phase", "y_nm", "x_nm", "row_lower", "row_upper")}
+        ),
         frames=(LatticeFrame((0.0, 0.249), (0.2365, 0.0), 1000),),
     )
     return measure(phases, CALIBRATION, MeasureConfig(), micrograph=Micrograph(image.astype(np.float32), CALIBRATION))
@@ -81,7 +83,9 @@ def test_without_the_image_it_is_unknown():
         confidence=np.ones((n, n), np.float32),
         occupancy=np.full((n, n), 0.03, np.float32),
         columns=pd.DataFrame(),
-        gaps=pd.DataFrame({"phase": []}),
+        gaps=pd.DataFrame(
+            {name: pd.Series(dtype=float) for name in ("phase", "y_nm", "x_nm", "row_lower", "row_upper")}
+        ),
         frames=(LatticeFrame((0.0, 0.249), (0.2365, 0.0), 1000),),
     )
     profile = measure(phases, CALIBRATION, MeasureConfig())
