@@ -46,6 +46,8 @@ _RETURN_SECONDS = 60.0
 # Between two looks at which workers there are.
 _LOOK_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
+# A local cluster without workers for so long will not have one again: they are replaced within seconds.
+_ALONE_SECONDS = 300.0
 _OUT_OF_MEMORY = "worker-restart-memory"  # topic under which a nanny reports that it ended its worker
 
 
@@ -68,6 +70,7 @@ class Cluster:
         self._plan = plan
         self._looked_at = float("-inf")
         self._workers = 0
+        self._alone_since: float | None = None
 
     def describe(self) -> str:
         """One line about the workers, with the address of the dashboard when there is one."""
@@ -194,6 +197,12 @@ class Cluster:
         except (OSError, TimeoutError):
             self._workers = 0
         self._looked_at = time.monotonic()
+        if self._workers or self._plan is None:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = self._looked_at
+        elif self._looked_at - self._alone_since > _ALONE_SECONDS:
+            raise ClusterError("the workers died and no new one starts; is the memory or the disk used up?")
         if tell is not None and before and not self._workers:
             tell("no worker is left; waiting for one")
 
@@ -231,7 +240,7 @@ def local_cluster(plan: WorkerPlan) -> Iterator[Cluster]:
     ClusterError
         If the workers can not be started.
     """
-    spec = None
+    spec = client = None
     with dask.config.set(_LOCAL_SETTINGS), _quiet():
         try:
             try:
@@ -240,11 +249,10 @@ def local_cluster(plan: WorkerPlan) -> Iterator[Cluster]:
                     client = Client(spec, timeout=60, set_as_default=False)
             except (OSError, TimeoutError, RuntimeError) as exc:
                 raise ClusterError(f"the workers can not be started: {' '.join(str(exc).split())}") from exc
-            cluster = Cluster(client, plan=plan)
-            yield cluster
+            yield Cluster(client, plan=plan)
         finally:
             if spec is not None:
-                _end(spec)
+                _end(spec, client)
 
 
 @contextmanager
@@ -300,13 +308,16 @@ def _start(plan: WorkerPlan) -> SpecCluster:
     return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
 
 
-def _end(spec: SpecCluster) -> None:
+def _end(spec: SpecCluster, client: Client | None) -> None:
     """End the workers at once: what they hold is on the disk, or worth nothing."""
     for nanny in list(spec.workers.values()):
         nanny.auto_restart = False
         if nanny.pid is not None:
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(nanny.pid).kill()
+    with suppress(OSError, TimeoutError, RuntimeError):
+        if client is not None:
+            client.close(timeout=_CLOSE_SECONDS)
     with suppress(OSError, TimeoutError, RuntimeError):
         spec.close(timeout=_CLOSE_SECONDS)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from atomseg.batch import BatchSettings, Job, Outcome, run_jobs
-from atomseg.batch.cluster import _LOCAL_SETTINGS, join_cluster, local_cluster
+from atomseg.batch import BatchSettings, Job, Outcome, map_job, run_jobs
+from atomseg.batch.cluster import _LOCAL_SETTINGS, Cluster, join_cluster, local_cluster
 from atomseg.batch.sizing import WorkerPlan
 from atomseg.config import MapConfig
 from atomseg.errors import ClusterError, UsageError
@@ -169,6 +169,25 @@ def test_a_lost_scheduler_is_waited_for_and_then_told_of(
         own_cluster.scheduler.kill()
         with pytest.raises(ClusterError, match="say the same command again"):
             list(results)
+
+
+class Deserted:
+    """A scheduler whose workers are gone."""
+
+    status = "running"
+
+    def nthreads(self) -> dict[str, int]:
+        return {}
+
+
+def test_workers_that_never_come_back_are_not_waited_for_for_ever(
+    settings: BatchSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atomseg.batch.cluster._LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("atomseg.batch.cluster._ALONE_SECONDS", 0.1)
+    cluster = Cluster(Deserted(), plan=_plan(10**9, {}))  # type: ignore[arg-type]
+    with pytest.raises(ClusterError, match="no new one starts"):
+        list(cluster.run(_jobs("a"), settings, map_job))
 
 
 def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
