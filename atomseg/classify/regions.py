@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
-from scipy.ndimage import binary_closing, distance_transform_edt
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import Delaunay, QhullError, cKDTree
-from skimage.draw import polygon
+from scipy.special import ndtr
 from skimage.measure import label
 
 from atomseg.classify.config import ClassifyConfig
@@ -22,6 +22,8 @@ LARGEST_HOLE_NM = 0.38
 SMALLEST_CRYSTAL_NM2 = 1.5
 # A pixel belongs to the nearest gap within this distance: a layer spacing and a half.
 REACH_NM = 0.7
+# Distances along the rows count this much less than across them when a pixel looks for its gap.
+ALONG_WEIGHT = 0.35
 
 
 @dataclass(frozen=True)
@@ -158,22 +160,44 @@ def paint(
     distance, nearest = cKDTree(site).query(grid.points, distance_upper_bound=REACH_NM, workers=2)
     judged = np.isfinite(distance)
     nearest = np.where(judged, nearest, 0).astype(np.int32)
-    field = _interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest)
-    occupancy_px = grid.to_pixels(field, shape, order=1)
+    band = _nearest_in_band(site, frames, gaps, grid, nearest)
+    occupancy_px = grid.to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape, order=1)
     state = probability.argmax(axis=1)
-    unsure = judged & (state[nearest] == STATES.index(Phase.UNRESOLVED))
-    judged_px = grid.to_pixels((judged & ~unsure).reshape(grid.shape), shape, order=0)
-    judged_px &= crystal
-    named = np.where(occupancy_px >= config.occupancy_threshold, _code(Phase.ROCKSALT), _code(Phase.LAYERED))
-    labels = np.where(judged_px, named, labels)
-    if (state == STATES.index(Phase.O1)).any():
-        labels[_draw_o1(gaps, columns_yx_nm, frames, state, micrograph) & crystal] = Phase.O1
-    occupancy = np.where(judged_px, occupancy_px, np.float32(np.nan))
-    by_code = np.zeros((len(probability), len(Phase)), np.float32)
-    by_code[:, [int(s) for s in STATES]] = probability
-    nearest_px = grid.to_pixels(nearest.reshape(grid.shape), shape, order=0)
-    confidence = np.where(labels == Phase.NONE, np.float32(1.0), by_code[nearest_px, labels])
-    return labels, confidence, occupancy
+    o1, unsure = state == STATES.index(Phase.O1), state == STATES.index(Phase.UNRESOLVED)
+    third = ~(o1 | unsure)
+    judged_px = grid.to_pixels(judged.reshape(grid.shape), shape, order=0) & crystal
+    band_px = grid.to_pixels(band.reshape(grid.shape), shape, order=0)
+    full_px = ndtr((occupancy_px - config.occupancy_threshold) / gaps["occupancy_err"].to_numpy(np.float32)[band_px])
+    full = full_px >= 0.5
+    named = np.where(full, _code(Phase.ROCKSALT), _code(Phase.LAYERED))
+    labels = np.where(judged_px & third[band_px], named, labels)
+    labels[judged_px & o1[band_px]] = Phase.O1
+    certainty = probability[:, :2].sum(axis=1).astype(np.float32)[band_px] * np.where(full, full_px, 1 - full_px)
+    own = probability[np.arange(len(state)), state].astype(np.float32)[band_px]
+    confidence = np.where(labels == Phase.NONE, np.float32(1.0), np.where(third[band_px], certainty, own))
+    confidence[crystal & ~judged_px] = 1.0
+    occupancy = np.where(judged_px & ~unsure[band_px], occupancy_px, np.float32(np.nan))
+    return labels, confidence.astype(np.float32), occupancy
+
+
+def _nearest_in_band(
+    site: np.ndarray, frames: Frames, gaps: pd.DataFrame, grid: Grid, nearest: np.ndarray
+) -> np.ndarray:
+    """(ny·nx,) gap between whose TM rows each point lies: lengths along the rows count less than across them.
+
+    A hole in a row, a column that was not found, is so filled from its own row and not from the layers above and below.
+    """
+    domain = gaps["domain"].to_numpy()
+    band = nearest.copy()
+    for k in np.unique(domain):
+        mine = np.flatnonzero(domain == k)
+        row = np.median(frames.row[gaps["lower"].to_numpy()[mine]], axis=0)
+        along = row / np.linalg.norm(row)
+        frame = np.stack([ALONG_WEIGHT * along, [along[1], -along[0]]], axis=1)
+        points = np.flatnonzero(domain[nearest] == k)
+        _, found = cKDTree(site[mine] @ frame).query(grid.points[points] @ frame, workers=2)
+        band[points] = mine[found]
+    return band
 
 
 def _code(phase: Phase) -> np.uint8:
@@ -191,20 +215,3 @@ def _interpolate(site: np.ndarray, value: np.ndarray, grid: Grid, nearest: np.nd
         except QhullError:
             pass  # sites on one line: the nearest value is all there is
     return flat.reshape(grid.shape)
-
-
-def _draw_o1(
-    gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, state: np.ndarray, micrograph: Micrograph
-) -> np.ndarray:
-    """(H, W) bool, the strips between TM rows whose gap is O1: one parallelogram a pair of columns."""
-    mask = np.zeros(micrograph.shape, dtype=bool)
-    pixel = np.asarray(micrograph.calibration.pixel_size_nm)
-    chosen = gaps[state == STATES.index(Phase.O1)]
-    for lower, upper in zip(chosen["lower"], chosen["upper"], strict=True):
-        a, b = yx_nm[lower], yx_nm[upper]
-        half_a, half_b = 0.5 * frames.row[lower], 0.5 * frames.row[upper]
-        corner = np.stack([a - half_a, a + half_a, b + half_b, b - half_b]) / pixel
-        rr, cc = polygon(corner[:, 0], corner[:, 1], shape=micrograph.shape)
-        mask[rr, cc] = True
-    # Rounding leaves one-pixel seams between neighbouring cells; closing fills them and moves no outer edge.
-    return binary_closing(mask, np.ones((3, 3), dtype=bool)) | mask

@@ -44,14 +44,16 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         not one of a layered oxide down the close-packed zone.
     """
     checks = [column_check(columns)]
+    amplitude = columns.table["amplitude"].to_numpy(dtype=float)
     frames = _no_frames(len(columns))
     if not _stopped(checks):
-        frames = find_frames(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), config)
+        frames = find_frames(columns.yx_nm, amplitude, config)
         checks += lattice_checks(columns, frames)
         if _stopped(checks):
             frames = _no_frames(len(columns))
-    gaps = measure_gaps(micrograph, columns, frames, config)
-    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
+    row_id, right = link_rows(columns.yx_nm, amplitude, frames)
+    gaps = measure_gaps(micrograph, columns, frames, row_id, right, config)
+    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, right, config)
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
     labels, confidence, field = paint(
@@ -63,7 +65,7 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         labels=labels,
         confidence=confidence,
         occupancy=field,
-        columns=_column_phases(columns, frames, gaps, probability, labels),
+        columns=_column_phases(columns, row_id, gaps, probability, labels),
         gaps=gaps[list(GAP_FIELDS)],
         frames=_mean_frames(frames),
         checks=tuple(checks),
@@ -106,11 +108,10 @@ def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
 
 
 def _column_phases(
-    columns: Columns, frames: Frames, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
+    columns: Columns, row_id: np.ndarray, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
 ) -> pd.DataFrame:
     """Phase and evidence of each column: those of the gaps that it bounds or fills, its label that of its pixel."""
     n = len(columns)
-    row_id, _ = link_rows(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), frames)
     out = pd.DataFrame({"phase": np.full(n, int(Phase.UNRESOLVED))})
     shares, shift, occupancy, occupancy_err = _evidence(columns, gaps, probability)
     h, w = labels.shape
