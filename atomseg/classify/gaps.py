@@ -92,7 +92,7 @@ def measure_gaps(
     site = np.where(straight[:, None], middle, middle + 0.5 * row)
     period = np.linalg.norm(row, axis=1)
     along_row = row / period[:, None]
-    variance = ((sigma[pairs] * along_row[:, None, :]) ** 2).sum(axis=(1, 2)) + config.shift_systematic_nm**2
+    variance = ((sigma[pairs] * along_row[:, None, :]) ** 2).sum(axis=(1, 2))
     ratio, ratio_err, site_column = _interlayer_ratio(micrograph, columns, pairs, right, site)
     table = pd.DataFrame(
         {

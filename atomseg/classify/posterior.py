@@ -10,9 +10,11 @@ from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.frames import Frames
 from atomseg.classify.rows import (
     MEMORIES,
+    N_STATES,
     Chains,
     ShiftNoise,
     chain_gaps,
+    core_share,
     decide_rows,
     log_evidence,
     own_errors,
@@ -25,7 +27,7 @@ from atomseg.types import Phase
 STATES = (Phase.LAYERED, Phase.ROCKSALT, Phase.O1, Phase.UNRESOLVED)
 PROBABILITY_FIELDS = ("p_layered", "p_rocksalt", "p_o1", "p_unresolved")
 # Share of gaps whose shift fits nothing (overlapping stackings, dislocation cores, wrong columns).
-OUTLIER_PRIOR = 0.02
+OUTLIER_PRIOR = 0.01
 # Spread of interlayer occupancy between neighbouring columns of one place: binomial scatter of some 40 atoms plus its
 # gradient; sets how much a noisy site listens to its neighbours.
 OCCUPANCY_SPREAD = 0.2
@@ -136,17 +138,38 @@ def stacking_probabilities(
     chains = chain_gaps(gaps, right)
     shift, claimed = gaps["shift"].to_numpy(dtype=float), gaps["shift_err"].to_numpy(dtype=float)
     domain = gaps["domain"].to_numpy()
+    period = np.linalg.norm(frames.row[gaps["lower"].to_numpy()], axis=1)
     out = np.zeros((len(gaps), 4))
     for k in range(len(frames.shift_offset)):
         mine = domain == k
         if not mine.any():
             continue
         noise = shift_noise(shift, chains, mine) or ShiftNoise(float(np.median(claimed[mine])), 0.0, MEMORIES[0])
-        error = own_errors(claimed[mine], noise)
+        error = own_errors(claimed[mine], noise, config.shift_systematic_nm / float(np.median(period[mine])))
         own = chains.of(mine)
-        out[mine] = _with_stack(
-            log_evidence(shift[mine], error), above[mine][:, mine], own, noise=noise, o1_prior=config.o1_prior, strength=config.coupling_stack
+        states = _with_stack(
+            log_evidence(shift[mine], error),
+            above[mine][:, mine],
+            own,
+            noise=noise,
+            o1_prior=config.o1_prior,
+            strength=config.coupling_stack,
         )
+        out[mine] = _without_cores(states, shift[mine], error, own)
+    return out
+
+
+def _without_cores(states: np.ndarray, shift: np.ndarray, error: np.ndarray, chains: Chains) -> np.ndarray:
+    """(G, 4): gaps in the core of a partial dislocation belong to the stacking on whose side of its middle they lie."""
+    padded = np.append(states[:, 0] - states[:, 1], 0.0)
+    along = padded[chains.index].sum(axis=1)
+    sense = np.where(along >= 0, 1.0, -1.0)
+    of_gap = np.ones(len(states) + 1)
+    of_gap[chains.index] = sense[:, None]
+    share = core_share(shift, error, of_gap[:-1])
+    core = states[:, 3]
+    out = np.stack([states[:, 0], states[:, 1], states[:, 2] + core * share, states[:, 4]], axis=1)
+    out[np.arange(len(out)), np.where(of_gap[:-1] > 0, 0, 1)] += core * (1.0 - share)
     return out
 
 
@@ -155,9 +178,9 @@ def _with_stack(
 ) -> np.ndarray:
     """Rows decided one by one, then again with what the rows above and below them are (structured mean field)."""
     sense = np.array([0.5, 0.5])
-    q = np.zeros((len(evidence), 4))
+    q = np.zeros((len(evidence), N_STATES))
     for sweep in range(SWEEPS):
-        prior = np.append(sense * (1.0 - o1_prior - OUTLIER_PRIOR), [o1_prior, OUTLIER_PRIOR])
+        prior = np.append(sense * (1.0 - o1_prior - 2 * OUTLIER_PRIOR), [o1_prior, OUTLIER_PRIOR, OUTLIER_PRIOR])
         field = stack_field(above, q, prior, strength) if sweep else np.zeros_like(q)
         q = decide_rows(evidence, field, chains, prior=prior, noise=noise)
         # The sense of a crystal is the same nearly everywhere; twins keep a small share.

@@ -12,15 +12,18 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
+from scipy.special import ndtr
 
-# Stackings of a gap: shift +1/3, -1/3, 0, and none of these.
+# States of a gap: shift +1/3, -1/3, 0, inside the core of a partial dislocation, and none of these.
 SHIFTS = (1 / 3, -1 / 3, 0.0)
-N_STATES = 4
+N_STATES = 5
+# Over the core of a partial dislocation, where a fault ends, the shift goes from one stacking to the other.
+CORE_COLUMNS = 5
 # Along a row, per column: faults end at partial dislocations, the shortest looked for are some eight columns long; a
 # change of sense within one row needs a full dislocation.
 FAULT_ENDS = 0.02
 SENSE_TURNS = 0.002
-ORDER_LOST = 0.004
+ORDER_LOST = 0.001
 # Columns that are not where they were found (vacancies, debris, a neighbour's tail): fits no stacking, says nothing.
 BAD_COLUMN = 0.04
 # Offsets of a row, periods: beyond a sixth it is another stacking's.
@@ -29,7 +32,6 @@ LAGS = (1, 2, 3, 5, 8, 13, 21)
 # Correlations from one column to the next that are tried for the wandering offset.
 MEMORIES = (0.5, 0.7, 0.85, 0.93, 0.97, 0.99)
 FEWEST_PAIRS = 40
-SMALLEST_ERROR = 0.01
 
 
 @dataclass(frozen=True)
@@ -174,42 +176,56 @@ def _variance(mean_phasor: float) -> float:
     return float(-2.0 * np.log(np.clip(mean_phasor, 0.02, 1.0)) / (6 * np.pi) ** 2)
 
 
-def own_errors(claimed: np.ndarray, noise: ShiftNoise) -> np.ndarray:
-    """(G,) standard error of each shift, new with every gap.
+def own_errors(claimed: np.ndarray, noise: ShiftNoise, smallest: float) -> np.ndarray:
+    """(G,) standard error of each shift, new with every gap, no less than `smallest`.
 
     Where the image scatters more than the columns claim, the rest is added; where it scatters less, claims are scaled.
+    Relaxation near the ends of faults is no noise, yet moves shifts away from their ideal ones: hence a least error.
     """
     typical = float(np.median(claimed))
-    own = max(noise.own, SMALLEST_ERROR)
-    if own >= typical:
-        return np.sqrt(claimed**2 + own**2 - typical**2)
-    return np.maximum(claimed * own / typical, SMALLEST_ERROR)
+    if noise.own >= typical:
+        return np.maximum(np.sqrt(claimed**2 + noise.own**2 - typical**2), smallest)
+    return np.maximum(claimed * noise.own / typical, smallest)
 
 
 def log_evidence(shift: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """(G, K, 4) log density of each shift, for each offset of `OFFSETS` and each stacking."""
+    """(G, K, 5) log density of each shift, for each offset of `OFFSETS` and each stacking."""
     away = shift[:, None, None] - OFFSETS[None, :, None] - np.array(SHIFTS)
     away = (away + 0.5) % 1.0 - 0.5
     sigma = error[:, None, None]
     density = np.exp(-0.5 * (away / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
-    out = np.zeros((*density.shape[:2], N_STATES))
+    out = np.zeros((*density.shape[:2], N_STATES))  # core and lost: any shift, log density 0
     out[..., :3] = np.log((1.0 - BAD_COLUMN) * density + BAD_COLUMN)
     return out
 
 
 def transition(prior: np.ndarray) -> np.ndarray:
-    """(4, 4) probability of the next gap's stacking (columns) given this one's (rows); `prior` shares out the changes."""
-    change = np.array(
-        [
-            [0.0, SENSE_TURNS, FAULT_ENDS * prior[2] / (1 - prior[2]), ORDER_LOST],
-            [SENSE_TURNS, 0.0, FAULT_ENDS * prior[2] / (1 - prior[2]), ORDER_LOST],
-            [0.0, 0.0, 0.0, ORDER_LOST],
-            [0.0, 0.0, 0.0, 0.0],
-        ]
-    )
-    change[2, :2] = FAULT_ENDS * prior[:2] / max(float(prior[:2].sum()), 1e-9)
-    change[3, :3] = 5 * ORDER_LOST * prior[:3] / max(float(prior[:3].sum()), 1e-9)
+    """(5, 5) probability of the next gap's state (columns) given this one's (rows); `prior` shares out the changes."""
+    third, o1 = float(prior[:2].sum()), float(prior[2])
+    change = np.zeros((N_STATES, N_STATES))
+    change[:2, 2] = change[:2, 3] = 0.5 * FAULT_ENDS * o1 / (third + o1)
+    change[2, :2] = 0.5 * FAULT_ENDS * prior[:2] / (third + o1)
+    change[2, 3] = 0.5 * FAULT_ENDS * third / (third + o1)
+    change[0, 1] = change[1, 0] = SENSE_TURNS
+    change[:3, 4] = ORDER_LOST
+    change[3, :2] = 0.5 / CORE_COLUMNS * prior[:2] / third
+    change[3, 2] = 0.5 / CORE_COLUMNS
+    change[4, :3] = 20 * ORDER_LOST * prior[:3] / (third + o1)
     return change + np.diag(1.0 - change.sum(axis=1))
+
+
+def core_share(shift: np.ndarray, error: np.ndarray, sense: np.ndarray) -> np.ndarray:
+    """(G,) probability that a gap in a core lies on the O1 side of its middle.
+
+    From the layered 1/3 (times `sense`) a partial slips to O1 either by -1/3, over 1/6, or by +2/3, over 2/3.
+    """
+    t = sense * shift
+    spread = np.maximum(error, 1e-6)
+
+    def between(low: float, high: float) -> np.ndarray:
+        return sum(ndtr((high + k - t) / spread) - ndtr((low + k - t) / spread) for k in (-1.0, 0.0, 1.0))
+
+    return np.clip(between(-1 / 3, 1 / 6), 0.0, 1.0)
 
 
 def offset_steps(noise: ShiftNoise) -> tuple[np.ndarray, np.ndarray]:
@@ -231,20 +247,20 @@ def decide_rows(
     Parameters
     ----------
     evidence : numpy.ndarray
-        (G, K, 4) from `log_evidence`.
+        (G, K, 5) from `log_evidence`.
     field : numpy.ndarray
-        (G, 4) log weight from outside the row.
+        (G, 5) log weight from outside the row.
     chains : Chains
         Order of the gaps.
     prior : numpy.ndarray
-        (4,) probability of each stacking.
+        (5,) probability of each state.
     noise : ShiftNoise
         Errors.
 
     Returns
     -------
     numpy.ndarray
-        (G, 4).
+        (G, 5).
     """
     start, steps = offset_steps(noise)
     used = np.flatnonzero(start > 1e-6)
@@ -274,5 +290,5 @@ def decide_rows(
 
 
 def stack_field(above: csr_matrix, q: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:
-    """(G, 4) log weight from the gaps above and below: faults come in lamellae, senses in twins."""
+    """(G, 5) log weight from the gaps above and below: faults come in lamellae, senses in twins."""
     return strength * np.asarray(above @ (q - prior))
