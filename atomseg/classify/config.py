@@ -26,7 +26,7 @@ class ClassifyConfig(StageConfig):
     occupancy_systematic : float
         Systematic error of the occupancy (background, channelling), added in quadrature in every decision.
     shift_systematic_nm : float
-        Scan jitter and relaxation, added in quadrature to the error of a stacking shift.
+        Least error of a stacking shift: columns relax near faults; the noise of the scan is measured on the image.
     o1_prior : float
         Probability that a gap between two TM rows is O1 before looking at it.
     coupling_stack : float

@@ -32,7 +32,7 @@ OUTLIER_PRIOR = 0.01
 # gradient; sets how much a noisy site listens to its neighbours.
 OCCUPANCY_SPREAD = 0.2
 FEWEST_NEIGHBOURS = 3
-SWEEPS = 3
+SWEEPS = 2
 # Least share of the rarer stacking sense: twins are possible in every crystal.
 TWIN_SHARE = 0.05
 

@@ -13,6 +13,7 @@ from skimage.measure import label
 from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.frames import Frames
 from atomseg.classify.posterior import STATES
+from atomseg.classify.rows import chain_gaps
 from atomseg.types import Micrograph, Phase
 
 # Empty circles of a crystal's column pattern are smaller than this: 0.27 nm between bare TM rows and in Si <110>,
@@ -22,8 +23,6 @@ LARGEST_HOLE_NM = 0.38
 SMALLEST_CRYSTAL_NM2 = 1.5
 # A pixel belongs to the nearest gap within this distance: a layer spacing and a half.
 REACH_NM = 0.7
-# Distances along the rows count this much less than across them when a pixel looks for its gap.
-ALONG_WEIGHT = 0.35
 
 
 @dataclass(frozen=True)
@@ -133,6 +132,7 @@ def paint(
     columns_yx_nm: np.ndarray,
     *,
     frames: Frames,
+    right: np.ndarray,
     gaps: pd.DataFrame,
     probability: np.ndarray,
     config: ClassifyConfig,
@@ -160,9 +160,9 @@ def paint(
     distance, nearest = cKDTree(site).query(grid.points, distance_upper_bound=REACH_NM, workers=2)
     judged = np.isfinite(distance)
     nearest = np.where(judged, nearest, 0).astype(np.int32)
-    band = _nearest_in_band(site, frames, gaps, grid, nearest)
-    occupancy_px = grid.to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape, order=1)
     state = probability.argmax(axis=1)
+    band = _nearest_pair(gaps, columns_yx_nm, grid, _holes(gaps, columns_yx_nm, frames, right, state))
+    occupancy_px = grid.to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape, order=1)
     o1, unsure = state == STATES.index(Phase.O1), state == STATES.index(Phase.UNRESOLVED)
     third = ~(o1 | unsure)
     judged_px = grid.to_pixels(judged.reshape(grid.shape), shape, order=0) & crystal
@@ -180,24 +180,31 @@ def paint(
     return labels, confidence.astype(np.float32), occupancy
 
 
-def _nearest_in_band(
-    site: np.ndarray, frames: Frames, gaps: pd.DataFrame, grid: Grid, nearest: np.ndarray
-) -> np.ndarray:
-    """(ny·nx,) gap between whose TM rows each point lies: lengths along the rows count less than across them.
+def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np.ndarray) -> np.ndarray:
+    """(ny·nx,) gap whose pair of columns is nearest to each point.
 
-    A hole in a row, a column that was not found, is so filled from its own row and not from the layers above and below.
+    The middle of the pair, not the interlayer site beside it, so that faults do not shift to one side. Where one column of a
+    row was not found, the gap before the hole stands there too: a hole is filled from its own row.
     """
-    domain = gaps["domain"].to_numpy()
-    band = nearest.copy()
-    for k in np.unique(domain):
-        mine = np.flatnonzero(domain == k)
-        row = np.median(frames.row[gaps["lower"].to_numpy()[mine]], axis=0)
-        along = row / np.linalg.norm(row)
-        frame = np.stack([ALONG_WEIGHT * along, [along[1], -along[0]]], axis=1)
-        points = np.flatnonzero(domain[nearest] == k)
-        _, found = cKDTree(site[mine] @ frame).query(grid.points[points] @ frame, workers=2)
-        band[points] = mine[found]
-    return band
+    middle = 0.5 * (yx_nm[gaps["lower"].to_numpy()] + yx_nm[gaps["upper"].to_numpy()])
+    before, after = missing
+    points = np.concatenate([middle, 0.5 * (middle[before] + middle[after])])
+    number = np.concatenate([np.arange(len(middle)), before]).astype(np.int32)
+    _, found = cKDTree(points).query(grid.points, workers=2)
+    return number[found]
+
+
+def _holes(
+    gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, right: np.ndarray, state: np.ndarray
+) -> np.ndarray:
+    """(2, K) gaps of one state before and after a hole of one gap in a row."""
+    following = chain_gaps(gaps, right).following
+    before = np.flatnonzero(following >= 0)
+    lower = gaps["lower"].to_numpy()
+    step = np.linalg.norm(yx_nm[lower[following[before]]] - yx_nm[lower[before]], axis=1)
+    before = before[step > 1.5 * np.linalg.norm(frames.row[lower[before]], axis=1)]
+    before = before[state[before] == state[following[before]]]
+    return np.stack([before, following[before]])
 
 
 def _code(phase: Phase) -> np.uint8:

@@ -27,7 +27,7 @@ ORDER_LOST = 0.001
 # Columns that are not where they were found (vacancies, debris, a neighbour's tail): fits no stacking, says nothing.
 BAD_COLUMN = 0.04
 # Offsets of a row, periods: beyond a sixth it is another stacking's.
-OFFSETS = np.linspace(-0.3, 0.3, 25)
+OFFSETS = np.linspace(-0.3, 0.3, 13)
 LAGS = (1, 2, 3, 5, 8, 13, 21)
 # Correlations from one column to the next that are tried for the wandering offset.
 MEMORIES = (0.5, 0.7, 0.85, 0.93, 0.97, 0.99)

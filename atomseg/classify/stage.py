@@ -8,6 +8,7 @@ from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.fitness import column_check, lattice_checks
 from atomseg.classify.frames import Frames, find_frames
 from atomseg.classify.gaps import link_rows, measure_gaps
+from atomseg.classify.layers import layer_table, stacking, stacking_checks
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
 from atomseg.classify.regions import REACH_NM, paint
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
@@ -57,10 +58,12 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
     labels, confidence, field = paint(
-        micrograph, columns.yx_nm, frames=frames, gaps=gaps, probability=probability, config=config
+        micrograph, columns.yx_nm, frames=frames, right=right, gaps=gaps, probability=probability, config=config
     )
+    layers = layer_table(gaps, columns.yx_nm, amplitude, frames)
+    together = stacking(layers)
     if not _stopped(checks):
-        checks.append(_reference_check(labels))
+        checks += [_reference_check(labels), *stacking_checks(together)]
     return PhaseMap(
         labels=labels,
         confidence=confidence,
@@ -69,6 +72,8 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         gaps=gaps[list(GAP_FIELDS)],
         frames=_mean_frames(frames),
         checks=tuple(checks),
+        layers=layers,
+        stacking=together,
     )
 
 

@@ -45,8 +45,10 @@ from atomseg.types import (
     Micrograph,
     PhaseMap,
     ReconstructionProfile,
+    Stacking,
 )
 from atomseg.types.columns import LOCALIZATION_FIELDS
+from atomseg.types.layers import LAYER_FIELDS
 from atomseg.types.phases import PHASE_FIELDS
 from atomseg.types.reconstruction import FAULT_FIELDS, PROFILE_FIELDS
 
@@ -54,6 +56,7 @@ from atomseg.types.reconstruction import FAULT_FIELDS, PROFILE_FIELDS
 _FILES = (
     "columns.csv",
     "gaps.csv",
+    "layers.csv",
     "thickness.csv",
     "faults.csv",
     "phases.tif",
@@ -174,6 +177,7 @@ def _tables(record: AnalysisRecord) -> dict[str, pd.DataFrame]:
     return {
         "columns": columns_table(record),
         "gaps": gaps,
+        "layers": record.phases.layers,
         "thickness": record.thickness.points[list(PROFILE_FIELDS)],
         "faults": record.thickness.faults[list(FAULT_FIELDS)],
     }
@@ -224,7 +228,7 @@ def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
     return AnalysisRecord(
         micrograph=micrograph,
         localized=Columns(table[list(LOCALIZATION_FIELDS)].copy()),
-        phases=_phase_map(folder, stored, table[list(PHASE_FIELDS)].copy()),
+        phases=_phase_map(folder, summary, table[list(PHASE_FIELDS)].copy()),
         thickness=_profile(folder, summary),
         restored=restored,
         checks=checks_from(summary["checks"]),
@@ -233,7 +237,8 @@ def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
     )
 
 
-def _phase_map(folder: Path, stored: Mapping[str, Any], columns: pd.DataFrame) -> PhaseMap:
+def _phase_map(folder: Path, summary: Mapping[str, Any], columns: pd.DataFrame) -> PhaseMap:
+    stored = summary["stored"]
     gaps = read_table(folder / "gaps.csv", stored["types"]["gaps"])
     return PhaseMap(
         labels=read_map(folder / "phases.tif", np.uint8),
@@ -243,6 +248,8 @@ def _phase_map(folder: Path, stored: Mapping[str, Any], columns: pd.DataFrame) -
         gaps=gaps.assign(phase=phase_codes(gaps["phase"])) if "phase" in gaps else gaps,
         frames=frames_from(stored["frames"]),
         checks=checks_from(stored["phase_checks"]),
+        layers=read_table(folder / "layers.csv", stored["types"]["layers"], LAYER_FIELDS),
+        stacking=Stacking(**summary["stacking"]),
     )
 
 
