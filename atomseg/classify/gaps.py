@@ -51,6 +51,7 @@ def measure_gaps(
     frames: Frames,
     row_id: np.ndarray,
     right: np.ndarray,
+    *,
     config: ClassifyConfig,
 ) -> pd.DataFrame:
     """Stacking shift and interlayer ratio of every gap.

@@ -1,5 +1,7 @@
 """Layer table: what the gaps between two TM rows say together, and the stacking sequence across the crystal."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 
@@ -67,7 +69,7 @@ def _one_layer(part: pd.DataFrame, amplitude: np.ndarray) -> dict[str, object]:
     ordered = part.sort_values("along")
     doubling, doubling_err = half_order(amplitude[ordered["lower"].to_numpy()])
     weight = 1.0 / np.maximum(part["occupancy_err"].to_numpy(), 1e-3) ** 2
-    label = _label(part, mean)
+    label = _label(part)
     return {
         "domain": int(part["domain"].iloc[0]),
         "position": 0.0,
@@ -88,7 +90,7 @@ def _one_layer(part: pd.DataFrame, amplitude: np.ndarray) -> dict[str, object]:
     }
 
 
-def _label(part: pd.DataFrame, mean: float) -> str:
+def _label(part: pd.DataFrame) -> str:
     """Stacking of a layer from the phases of its gaps."""
     phase = part["phase"].to_numpy()
     judged = phase != Phase.UNRESOLVED
@@ -174,7 +176,7 @@ def stacking(layers: pd.DataFrame) -> Stacking:
     twins = 0
     for stack in stacks:
         senses = [label[i] for i in stack if label[i] in ("O3+", "O3-")]
-        twins += sum(a != b for a, b in zip(senses[:-1], senses[1:], strict=True))
+        twins += sum(a != b for a, b in pairwise(senses))
     doubled = (layers["doubling"] > DOUBLING_ERRORS * layers["doubling_err"]) & (layers["doubling"] > DOUBLING_LEAST)
     return Stacking(
         sequence="".join(LETTERS[label[i]] for i in longest),

@@ -183,8 +183,8 @@ def paint(
 def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np.ndarray) -> np.ndarray:
     """(ny·nx,) gap whose pair of columns is nearest to each point.
 
-    The middle of the pair, not the interlayer site beside it, so that faults do not shift to one side. Where one column of a
-    row was not found, the gap before the hole stands there too: a hole is filled from its own row.
+    The middle of the pair, not the interlayer site beside it, so that faults do not shift to one side. Where one column
+    of a row was not found, the gap before the hole stands there too: a hole is filled from its own row.
     """
     middle = 0.5 * (yx_nm[gaps["lower"].to_numpy()] + yx_nm[gaps["upper"].to_numpy()])
     before, after = missing
@@ -194,9 +194,7 @@ def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np
     return number[found]
 
 
-def _holes(
-    gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, right: np.ndarray, state: np.ndarray
-) -> np.ndarray:
+def _holes(gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, right: np.ndarray, state: np.ndarray) -> np.ndarray:
     """(2, K) gaps of one state before and after a hole of one gap in a row."""
     following = chain_gaps(gaps, right).following
     before = np.flatnonzero(following >= 0)

@@ -1,9 +1,9 @@
-"""Stacking decided by whole rows: exact inference along each gap between two TM rows, noise measured on the image itself.
+"""Stacking decided by whole rows: exact inference along each gap between two TM rows, noise read off the image.
 
-The shift of one gap is noisy, but a stacking fault is a piece of a row: neighbours in a row have the same shift but where
-a partial dislocation ends the fault. Errors of the scan are of two kinds: what is new with every column, and what a row has in
-common because its columns lie on the same scan lines. The second kind does not average out, and is what can make a row of O3
-look like O1; it is a hidden, slowly wandering offset here.
+The shift of one gap is noisy, but a stacking fault is a piece of a row: neighbours in a row have the same shift but
+where a partial dislocation ends the fault. Errors of the scan are of two kinds: what is new with every column, and what
+a row has in common because its columns lie on the same scan lines. The second kind does not average out, and is what
+can make a row of O3 look like O1; it is a hidden, slowly wandering offset here.
 """
 
 from dataclasses import dataclass
@@ -161,10 +161,14 @@ def shift_noise(shift: np.ndarray, chains: Chains, mine: np.ndarray) -> ShiftNoi
     if not lags:
         return None
     total = 2.0 * _variance(abs(phasor[mine].mean()))
-    lag, measured, importance = np.array([*lags, 10_000]), np.array([*variance, total]), np.array([*weight, weight[0]])
+    distance, measured, importance = (
+        np.array([*lags, 10_000]),
+        np.array([*variance, total]),
+        np.array([*weight, weight[0]]),
+    )
     best: tuple[float, ShiftNoise] | None = None
     for memory in MEMORIES:
-        design = np.stack([np.full(len(lag), 2.0), 2.0 * (1.0 - memory**lag)], axis=1)
+        design = np.stack([np.full(len(distance), 2.0), 2.0 * (1.0 - memory**distance)], axis=1)
         parts, miss = nnls(design * importance[:, None], measured * importance)
         if best is None or miss < best[0]:
             best = (float(miss), ShiftNoise(float(np.sqrt(parts[0])), float(np.sqrt(parts[1])), memory))

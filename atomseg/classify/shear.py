@@ -7,7 +7,8 @@ import numpy as np
 # Stacking shifts of a layered oxide are 0 or +-1/3, so three times the shift is a whole number: the mean phasor of that
 # is 1 without noise, 0.4 at 12 pm of jitter a column, 0.2 at 17 pm, and 0 for random shifts.
 SHIFT_ORDER = 0.2
-# A slope is looked for below this agreement, and must reach it: the best of 81 slopes reaches 0.3 by chance in 100 pairs.
+# A slope is looked for below this agreement, and must reach it: the best of 81 slopes reaches 0.3 by chance in 100
+# pairs.
 STEEP_SHIFT_ORDER = 0.45
 # The mean phasor of the shift itself, when all shifts are one: 0.75 at 21 pm of error a column, 0 for random shifts.
 # Worse scans can not tell O1 from O3 gap by gap, and are not judged.
@@ -89,7 +90,7 @@ def stacking_offset(shift: np.ndarray, yx_nm: np.ndarray) -> ShiftOffset | None:
 
 
 def _best_slope(flat: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: int) -> tuple[np.ndarray, float]:
-    """(2,) slope (y, x) of the coarse grid along which shifts agree best, the smaller of two that are as good; how well."""
+    """(2,) slope (y, x) of the coarse grid along which shifts agree best, and how well; of equals the smaller."""
     some = slice(None, None, max(1, len(shift) // ENOUGH_PAIRS))
     grid = np.stack(np.meshgrid(SLOPES, SLOPES, indexing="ij"), axis=-1).reshape(-1, 2)
     terms = flat.terms(yx_nm[some], 3)[:, 1:]

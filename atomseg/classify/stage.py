@@ -53,7 +53,7 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         if _stopped(checks):
             frames = _no_frames(len(columns))
     row_id, right = link_rows(columns.yx_nm, amplitude, frames)
-    gaps = measure_gaps(micrograph, columns, frames, row_id, right, config)
+    gaps = measure_gaps(micrograph, columns, frames, row_id, right, config=config)
     probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, right, config)
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []

@@ -218,7 +218,7 @@ def _read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
-    stored, types = summary["stored"], summary["stored"]["types"]
+    types = summary["stored"]["types"]
     table = read_table(folder / "columns.csv", types["columns"], COLUMN_TABLE_FIELDS)
     table["flags"] = flag_values(table["flags"])
     table["phase"] = phase_codes(table["phase"])

@@ -33,7 +33,8 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
     Returns
     -------
     dict
-        Keys ``schema``, ``input``, ``calibration``, ``checks``, ``columns``, ``phase_fractions``, ``stacking``, ``thickness``,
+        Keys ``schema``, ``input``, ``calibration``, ``checks``, ``columns``, ``phase_fractions``,
+        ``stacking``, ``thickness``,
         ``faults``, ``warnings`` and ``provenance``.
     """
     calibration = record.micrograph.calibration

@@ -32,8 +32,8 @@ class Stacking:
     Parameters
     ----------
     sequence : str
-        The longest stack of layers in view, one letter a layer in the direction of the frame's normal: ``+`` and ``-`` for
-        O3 of either sense, ``0`` for O1, ``x`` for mixed, ``?`` for unresolved.
+        The longest stack of layers in view, one letter a layer along the frame's normal: ``+`` and ``-`` for O3 of
+        either sense, ``0`` for O1, ``a`` in an alternating sequence, ``x`` for mixed, ``?`` for unresolved.
     counts : dict
         Number of layers of each label.
     twins : int

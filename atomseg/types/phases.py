@@ -98,7 +98,7 @@ class PhaseMap:
     frames: tuple[LatticeFrame, ...] = ()
     checks: tuple[Check, ...] = ()
     layers: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LAYER_FIELDS), dtype=float))
-    stacking: Stacking = Stacking()
+    stacking: Stacking = field(default_factory=Stacking)
 
     def fractions(self) -> dict[str, float]:
         """Area of each phase as a fraction of the crystal, by `Phase.key`; empty when there is no crystal."""
