@@ -140,7 +140,7 @@ def paint(
     """Phase, confidence and occupancy of every pixel.
 
     Layered and rocksalt part where the interlayer occupancy, interpolated between its sites, crosses the threshold;
-    an O1 gap is the strip between its two TM rows, drawn exactly.
+    O1 and unresolved where the nearest pair of columns one layer apart says so.
 
     Returns
     -------
