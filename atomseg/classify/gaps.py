@@ -46,7 +46,14 @@ def link_rows(yx_nm: np.ndarray, amplitude: np.ndarray, frames: Frames) -> tuple
 
 
 def measure_gaps(
-    micrograph: Micrograph, columns: Columns, straight_nm: np.ndarray, frames: Frames, config: ClassifyConfig
+    micrograph: Micrograph,
+    columns: Columns,
+    frames: Frames,
+    *,
+    straight_nm: np.ndarray,
+    row_id: np.ndarray,
+    right: np.ndarray,
+    config: ClassifyConfig,
 ) -> pd.DataFrame:
     """Stacking shift and interlayer ratio of every gap.
 
@@ -56,10 +63,12 @@ def measure_gaps(
         For the photometry of interlayer sites where no column was found.
     columns : Columns
         Localized columns.
-    straight_nm : numpy.ndarray
-        (N, 2) their positions without line errors, which shifts are read from; light is where the columns were imaged.
     frames : Frames
         Their local frames.
+    straight_nm : numpy.ndarray
+        (N, 2) positions without line errors, which shifts are read from; light is where the columns were imaged.
+    row_id, right : numpy.ndarray
+        (N,) row of each column and the next column along it, from `link_rows`.
     config : ClassifyConfig
         Settings.
 
@@ -73,7 +82,6 @@ def measure_gaps(
     yx, sigma = columns.yx_nm, columns.sigma_nm
     amplitude = columns.table["amplitude"].to_numpy(dtype=float)
     pairs, along, _ = stack_pairs(straight_nm, amplitude, frames.row, frames.domain, config.ratio_range)
-    row_id, right = link_rows(yx, amplitude, frames)
     domain = frames.domain[pairs[:, 0]] if len(pairs) else np.zeros(0, dtype=int)
     shift = along.copy()
     for k, offset in enumerate(frames.shift_offset):
@@ -87,7 +95,8 @@ def measure_gaps(
     straight = np.abs(shift) < O1_HALF_WIDTH
     site = np.where(straight[:, None], middle, middle + 0.5 * row)
     period = np.linalg.norm(row, axis=1)
-    variance = (sigma[pairs] ** 2).sum(axis=(1, 2)) / 2 + config.shift_systematic_nm**2
+    along_row = row / period[:, None]
+    variance = ((sigma[pairs] * along_row[:, None, :]) ** 2).sum(axis=(1, 2))
     ratio, ratio_err, site_column = _interlayer_ratio(micrograph, columns, pairs, right, site)
     table = pd.DataFrame(
         {

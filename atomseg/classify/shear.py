@@ -7,6 +7,8 @@ import numpy as np
 # Stacking shifts of a layered oxide are 0 or +-1/3, so three times the shift is a whole number: the mean phasor of that
 # is 1 without noise, 0.4 at 12 pm of jitter a column, 0.2 at 17 pm, and 0 for random shifts.
 SHIFT_ORDER = 0.2
+# A slope must make them agree this well: the best of 81 slopes reaches 0.3 by chance in 100 pairs.
+STEEP_SHIFT_ORDER = 0.45
 # The mean phasor of the shift itself, when all shifts are one: 0.75 at 21 pm of error a column, 0 for random shifts.
 # Worse scans can not tell O1 from O3 gap by gap, and are not judged.
 COMMON_SHIFT_ORDER = 0.75
@@ -94,6 +96,8 @@ def _best_slope(flat: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: 
     phasors = np.exp(1j * turn * (shift[some, None] - flat.terms(yx_nm[some], 3)[:, 1:] @ grid.T)).mean(axis=0)
     # Of slopes that fit as well the smallest.
     best = int(np.argmax(np.abs(phasors) - 0.1 * np.linalg.norm(grid, axis=1)))
+    if abs(phasors[best]) < STEEP_SHIFT_ORDER:
+        best = int(np.argmin(np.linalg.norm(grid, axis=1)))
     return grid[best], float(abs(phasors[best])), float(np.angle(phasors[best])) / turn
 
 

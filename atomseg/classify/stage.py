@@ -1,5 +1,7 @@
 """The classification stage."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
@@ -9,6 +11,7 @@ from atomseg.classify.exposure import exposure_checks
 from atomseg.classify.fitness import column_check, lattice_checks, reference_check
 from atomseg.classify.frames import Frames, find_frames, find_triples, row_periods_nm
 from atomseg.classify.gaps import link_rows, measure_gaps
+from atomseg.classify.layers import layer_table, stacking, stacking_checks
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
 from atomseg.classify.reference import only, shows_layers
 from atomseg.classify.regions import REACH_NM, edge_in_view, paint
@@ -47,39 +50,64 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         not one of a layered oxide down the close-packed zone.
     """
     checks = [*exposure_checks(micrograph, columns), column_check(columns)]
+    amplitude = columns.table["amplitude"].to_numpy(dtype=float)
     frames, straight_nm = _no_frames(len(columns)), columns.yx_nm
     if not _stopped(checks):
-        amplitude = columns.table["amplitude"].to_numpy(dtype=float)
         triples = find_triples(columns.yx_nm, amplitude, row_periods_nm(config))
         straight_nm = without_line_errors(columns.yx_nm, triples)
         frames = find_frames(straight_nm, amplitude, config)
         checks += lattice_checks(columns, frames, micrograph.calibration)
         if _stopped(checks):
             frames = _no_frames(len(columns))
-    gaps = measure_gaps(micrograph, columns, straight_nm, frames, config)
-    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
+    judged = _judge(micrograph, columns, straight_nm, frames, config)
     if not _stopped(checks):
-        layers = shows_layers(gaps, probability, frames)
-        at_edge = not layers.any() and edge_in_view(micrograph, columns.yx_nm, config)
-        checks.append(reference_check(frames, layers, at_edge=at_edge))
-        if not (layers.all() or at_edge):
-            frames = only(frames, layers)
-            gaps = measure_gaps(micrograph, columns, straight_nm, frames, config)
-            probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
-    gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
-    gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
+        shown = shows_layers(judged.gaps, judged.probability, frames)
+        at_edge = not shown.any() and edge_in_view(micrograph, columns.yx_nm, config)
+        checks.append(reference_check(frames, shown, at_edge=at_edge))
+        if not (shown.all() or at_edge):
+            frames = only(frames, shown)
+            judged = _judge(micrograph, columns, straight_nm, frames, config)
+    gaps, probability = judged.gaps, judged.probability
     labels, confidence, field = paint(
-        micrograph, columns.yx_nm, frames=frames, gaps=gaps, probability=probability, config=config
+        micrograph, columns.yx_nm, frames=frames, right=judged.right, gaps=gaps, probability=probability, config=config
     )
+    layers = layer_table(gaps, columns.yx_nm, amplitude, frames)
+    together = stacking(layers)
+    if not _stopped(checks):
+        checks += stacking_checks(together)
     return PhaseMap(
         labels=labels,
         confidence=confidence,
         occupancy=field,
-        columns=_column_phases(columns, frames, gaps, probability, labels),
+        columns=_column_phases(columns, judged.row_id, gaps, probability, labels),
         gaps=gaps[list(GAP_FIELDS)],
         frames=_mean_frames(frames),
         checks=tuple(checks),
+        layers=layers,
+        stacking=together,
     )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Gaps with their phases, and the rows that they lie between."""
+
+    row_id: np.ndarray
+    right: np.ndarray
+    gaps: pd.DataFrame
+    probability: np.ndarray
+
+
+def _judge(
+    micrograph: Micrograph, columns: Columns, straight_nm: np.ndarray, frames: Frames, config: ClassifyConfig
+) -> _Judged:
+    """Rows, the gaps between them, and how likely each phase is in each."""
+    row_id, right = link_rows(straight_nm, columns.table["amplitude"].to_numpy(dtype=float), frames)
+    gaps = measure_gaps(micrograph, columns, frames, straight_nm=straight_nm, row_id=row_id, right=right, config=config)
+    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, right, config)
+    gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
+    gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
+    return _Judged(row_id, right, gaps, probability)
 
 
 def _no_frames(n: int) -> Frames:
@@ -103,11 +131,10 @@ def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
 
 
 def _column_phases(
-    columns: Columns, frames: Frames, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
+    columns: Columns, row_id: np.ndarray, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
 ) -> pd.DataFrame:
     """Phase and evidence of each column: those of the gaps that it bounds or fills, its label that of its pixel."""
     n = len(columns)
-    row_id, _ = link_rows(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), frames)
     out = pd.DataFrame({"phase": np.full(n, int(Phase.UNRESOLVED))})
     shares, shift, occupancy, occupancy_err = _evidence(columns, gaps, probability)
     h, w = labels.shape

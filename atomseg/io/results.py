@@ -46,8 +46,10 @@ from atomseg.types import (
     Micrograph,
     PhaseMap,
     ReconstructionProfile,
+    Stacking,
 )
 from atomseg.types.columns import LOCALIZATION_FIELDS
+from atomseg.types.layers import LAYER_FIELDS
 from atomseg.types.phases import PHASE_FIELDS
 from atomseg.types.reconstruction import FAULT_FIELDS, MEASURED_FIELDS, PROFILE_FIELDS
 
@@ -55,6 +57,7 @@ from atomseg.types.reconstruction import FAULT_FIELDS, MEASURED_FIELDS, PROFILE_
 _FILES = (
     "columns.csv",
     "gaps.csv",
+    "layers.csv",
     "thickness.csv",
     "faults.csv",
     "phases.tif",
@@ -182,6 +185,7 @@ def _tables(record: AnalysisRecord) -> dict[str, pd.DataFrame]:
     return {
         "columns": columns_table(record),
         "gaps": gaps,
+        "layers": record.phases.layers,
         "thickness": record.thickness.points.filter([*PROFILE_FIELDS, *MEASURED_FIELDS]),
         "faults": record.thickness.faults[list(FAULT_FIELDS)],
         **lattice_tables(record.lattice),
@@ -225,7 +229,7 @@ def _read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
-    stored, types = summary["stored"], summary["stored"]["types"]
+    types = summary["stored"]["types"]
     table = read_table(folder / "columns.csv", types["columns"], COLUMN_TABLE_FIELDS)
     table["flags"] = flag_values(table["flags"])
     table["phase"] = phase_codes(table["phase"])
@@ -235,17 +239,18 @@ def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
     return AnalysisRecord(
         micrograph=micrograph,
         localized=Columns(table[list(LOCALIZATION_FIELDS)].copy()),
-        phases=_phase_map(folder, stored, table[list(PHASE_FIELDS)].copy()),
+        phases=_phase_map(folder, summary, table[list(PHASE_FIELDS)].copy()),
         thickness=_profile(folder, summary),
         restored=restored,
         checks=checks_from(summary["checks"]),
         warnings=(*warnings, note) if note and note not in warnings else warnings,
         provenance=provenance_from(summary["provenance"]),
-        lattice=read_lattice(folder, stored),
+        lattice=read_lattice(folder, summary["stored"]),
     )
 
 
-def _phase_map(folder: Path, stored: Mapping[str, Any], columns: pd.DataFrame) -> PhaseMap:
+def _phase_map(folder: Path, summary: Mapping[str, Any], columns: pd.DataFrame) -> PhaseMap:
+    stored = summary["stored"]
     gaps = read_table(folder / "gaps.csv", stored["types"]["gaps"])
     return PhaseMap(
         labels=read_map(folder / "phases.tif", np.uint8),
@@ -255,6 +260,8 @@ def _phase_map(folder: Path, stored: Mapping[str, Any], columns: pd.DataFrame) -
         gaps=gaps.assign(phase=phase_codes(gaps["phase"])) if "phase" in gaps else gaps,
         frames=frames_from(stored["frames"]),
         checks=checks_from(stored["phase_checks"]),
+        layers=read_table(folder / "layers.csv", stored["types"]["layers"], LAYER_FIELDS),
+        stacking=Stacking(**summary["stacking"]),
     )
 
 

@@ -33,8 +33,8 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
     Returns
     -------
     dict
-        Keys ``schema``, ``input``, ``calibration``, ``checks``, ``columns``, ``phase_fractions``, ``thickness``,
-        ``faults``, ``lattice``, ``dislocations``, ``warnings`` and ``provenance``.
+        Keys ``schema``, ``input``, ``calibration``, ``checks``, ``columns``, ``phase_fractions``, ``stacking``,
+        ``thickness``, ``faults``, ``lattice``, ``dislocations``, ``warnings`` and ``provenance``.
     """
     calibration = record.micrograph.calibration
     summary = {
@@ -44,6 +44,7 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
         "checks": [check_dict(check) for check in record.checks],
         "columns": {"n": len(record.localized), "median_sigma_pm": _median_sigma_pm(record)},
         "phase_fractions": record.phases.fractions(),
+        "stacking": dataclasses.asdict(record.phases.stacking),
         "thickness": thickness_dict(record.thickness),
         "faults": _faults(record.thickness.faults) | (record.lattice.fault_summary if record.lattice else {}),
         "lattice": record.lattice.summary if record.lattice else None,

@@ -6,6 +6,7 @@ from atomseg.types.checks import Check, Verdict
 from atomseg.types.columns import Columns
 from atomseg.types.flags import ColumnFlag, decode_flags
 from atomseg.types.lattice import LatticeMaps
+from atomseg.types.layers import Stacking
 from atomseg.types.micrograph import Micrograph
 from atomseg.types.phases import LatticeFrame, Phase, PhaseMap
 from atomseg.types.prediction import Prediction
@@ -29,6 +30,7 @@ __all__ = [
     "Provenance",
     "ReconstructionProfile",
     "Scene",
+    "Stacking",
     "StageConfig",
     "SurfaceKind",
     "ThicknessClass",

@@ -72,6 +72,7 @@ KEYS = [
     "checks",
     "columns",
     "phase_fractions",
+    "stacking",
     "thickness",
     "faults",
     "lattice",
