@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
+from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_matrix, csr_matrix, diags, identity
 from scipy.sparse.csgraph import connected_components
 
@@ -35,6 +36,9 @@ LEAST_EVIDENCE = 3.0
 COLUMNS_A_NODE = 2.0
 # More than this tell no more: 20 columns of 6 pm of noise leave 1.3 pm in a height.
 MOST_COLUMNS_A_NODE = 20.0
+# Shorter waves of the displacement are the scan's: no strain of a crystal goes up and down over the whole width of an
+# image within 2 nm.
+SHORT_NM = 2.0
 # A column further off than this many standard deviations is a defect, and counts less and less.
 HUBER = 2.0
 ROUNDS = 3
@@ -49,7 +53,24 @@ class Lines:
     number: np.ndarray  # (K,) how manieth column of the line it is, about the middle
 
 
-def without_line_errors(yx_nm: np.ndarray, triples: Triples) -> np.ndarray:
+@dataclass(frozen=True)
+class ScanCorrected:
+    """Column positions without the displacements that scan lines have in common, (N, 2) each, nm.
+
+    Parameters
+    ----------
+    all_waves : numpy.ndarray
+        Without all that was found: for stackings, which are a third of a period or none.
+    short_waves : numpy.ndarray
+        Without what changes over heights below `SHORT_NM`: strain that goes with depth below a surface along the scan
+        lines displaces all columns of a line alike too, but over more than that.
+    """
+
+    all_waves: np.ndarray
+    short_waves: np.ndarray
+
+
+def without_line_errors(yx_nm: np.ndarray, triples: Triples) -> ScanCorrected:
     """Column positions without the displacements that scan lines have in common.
 
     The displacement is the posterior mean under two normal priors, one for displacements that differ from height to
@@ -66,20 +87,23 @@ def without_line_errors(yx_nm: np.ndarray, triples: Triples) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray
-        (N, 2) positions, nm; a copy of the input where there are too few columns to tell.
+    ScanCorrected
+        Copies of the input where there are too few columns to tell.
     """
     nodes = int(np.ceil(np.ptp(yx_nm[:, 0]) / NODE_NM)) + 1 if len(yx_nm) else 0
     lines = straight_lines(yx_nm, triples)
     if nodes < 4 or len(lines.column) < COLUMNS_A_NODE * nodes:
-        return yx_nm.copy()
+        return ScanCorrected(yx_nm.copy(), yx_nm.copy())
     lines = _every(lines, int(np.ceil(len(lines.column) / (MOST_COLUMNS_A_NODE * nodes))))
     at = _hat((yx_nm[:, 0] - yx_nm[:, 0].min()) / NODE_NM, nodes)
     # Heights on the line, not as measured: with those the error of a height would explain itself.
     height = yx_nm[lines.column, 0]
     height = height - _off_line(lines, np.ones(len(height))) @ height - yx_nm[:, 0].min()
     there = _hat(height / NODE_NM, nodes)
-    return yx_nm - np.stack([at @ _displacement(lines, there, yx_nm[lines.column, axis]) for axis in (0, 1)], axis=1)
+    found = np.stack([_displacement(lines, there, yx_nm[lines.column, axis]) for axis in (0, 1)], axis=1)
+    # A Gaussian keeps half of a wave that is 5.3 of its standard deviations long.
+    short = found - gaussian_filter1d(found, SHORT_NM / 5.3 / NODE_NM, axis=0, mode="nearest")
+    return ScanCorrected(yx_nm - at @ found, yx_nm - at @ short)
 
 
 def straight_lines(yx_nm: np.ndarray, triples: Triples) -> Lines:

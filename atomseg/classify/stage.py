@@ -15,7 +15,7 @@ from atomseg.classify.layers import layer_table, stacking, stacking_checks
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
 from atomseg.classify.reference import only, shows_layers
 from atomseg.classify.regions import REACH_NM, edge_in_view, paint
-from atomseg.classify.scan import without_line_errors
+from atomseg.classify.scan import ScanCorrected, without_line_errors
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
 
 GAP_FIELDS = (
@@ -51,22 +51,22 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
     """
     checks = [*exposure_checks(micrograph, columns), column_check(columns)]
     amplitude = columns.table["amplitude"].to_numpy(dtype=float)
-    frames, straight_nm = _no_frames(len(columns)), columns.yx_nm
+    frames, corrected = _no_frames(len(columns)), ScanCorrected(columns.yx_nm, columns.yx_nm)
     if not _stopped(checks):
         triples = find_triples(columns.yx_nm, amplitude, row_periods_nm(config))
-        straight_nm = without_line_errors(columns.yx_nm, triples)
-        frames = find_frames(straight_nm, amplitude, config)
+        corrected = without_line_errors(columns.yx_nm, triples)
+        frames = find_frames(corrected.all_waves, amplitude, config)
         checks += lattice_checks(columns, frames, micrograph.calibration)
         if _stopped(checks):
             frames = _no_frames(len(columns))
-    judged = _judge(micrograph, columns, straight_nm, frames, config)
+    judged = _judge(micrograph, columns, corrected.all_waves, frames, config)
     if not _stopped(checks):
         shown = shows_layers(judged.gaps, judged.probability, frames)
         at_edge = not shown.any() and edge_in_view(micrograph, columns.yx_nm, config)
         checks.append(reference_check(frames, shown, at_edge=at_edge))
         if not (shown.all() or at_edge):
             frames = only(frames, shown)
-            judged = _judge(micrograph, columns, straight_nm, frames, config)
+            judged = _judge(micrograph, columns, corrected.all_waves, frames, config)
     gaps, probability = judged.gaps, judged.probability
     labels, confidence, field = paint(
         micrograph, columns.yx_nm, frames=frames, right=judged.right, gaps=gaps, probability=probability, config=config
@@ -85,6 +85,7 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         checks=tuple(checks),
         layers=layers,
         stacking=together,
+        scan_corrected_nm=corrected.short_waves,
     )
 
 

@@ -11,6 +11,7 @@ import typer
 
 from atomseg.cli.errors import EXIT_FAILED, one_line_errors
 from atomseg.cli.options import check_device, check_frame, check_heads, check_workers, parse_outputs, parse_pixel_size
+from atomseg.cli.report import read_manifest, report_command
 from atomseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
         str, typer.Option(metavar="mean|N|all", help="Of a stack: the average, one frame, or each.")
     ] = "mean",
     save: Annotated[str | None, _SAVE] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with file, sample, particle, surface ...: compare groups when done."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Map again what is already there.")] = False,
 ) -> None:
     """Find columns, phases and the reconstruction thickness of micrographs.
@@ -71,6 +76,11 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
 
     from atomseg.batch import BatchSettings, plan_jobs, prepare_output
     from atomseg.config import load_map_config
+
+    if manifest is not None:
+        from atomseg.cohort import parse_manifest
+
+        parse_manifest(read_manifest(manifest), manifest)  # a mistake is told before hours of mapping, not after
 
     settings = BatchSettings(
         # Workers may have another working folder.
@@ -88,6 +98,8 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
         prepare_output(output)
         counts = _run(jobs, settings, workers, cluster)
     typer.echo(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; results in {output}")
+    if manifest is not None:
+        report_command(output, manifest=manifest)
     if counts["failed"] or counts["refused"]:
         raise typer.Exit(EXIT_FAILED)
 

@@ -37,7 +37,7 @@ def report_command(  # noqa: PLR0917 - Typer reads the options off the signature
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the resampling.")] = 0,
 ) -> None:
-    """Compare groups of particles: thickness, phases and faults, as tables and figures.
+    """Compare groups of particles: thickness, phases and faults, as tables, figures and report.html.
 
     Particles are the unit, censored layers count as lower bounds, and kinds of surface are never pooled. Exit code 0:
     all done; 1: a row of the manifest has no result or a result can not be read (listed); 2: bad usage.
@@ -90,6 +90,7 @@ def build_report(
     OutputError
         If nothing can be written.
     """
+    from atomseg.batch import CohortTable
     from atomseg.cohort import (
         assign_by_folder,
         assign_by_manifest,
@@ -101,7 +102,7 @@ def build_report(
     from atomseg.io import find_results, read_measured, replace_files
     from atomseg.report import cohort_figure_files
 
-    told = None if manifest is None else parse_manifest(_text(manifest), manifest)
+    told = None if manifest is None else parse_manifest(read_manifest(manifest), manifest)
     results, damaged = [], []
     for folder in find_results(output):
         try:
@@ -117,6 +118,10 @@ def build_report(
     if not statistics.groups:
         raise UsageError(f"nothing to compare: no result in {output} has a surface or judged phases and a row")
     replace_files(output, {**cohort_files(statistics), **cohort_figure_files(statistics)})
+    # Table and page of all micrographs too: the page shows the statistics.
+    table = CohortTable(output)
+    table.begin()
+    table.end()
     return statistics, tuple(damaged)
 
 
@@ -124,7 +129,8 @@ def _columns(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _text(path: Path) -> str:
+def read_manifest(path: Path) -> str:
+    """Text of a manifest; a usage error where it can not be read."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

@@ -27,6 +27,8 @@ def measure_lattice(
 ) -> LatticeMaps:
     """Lattice spacing, strain and rotation of every column and pixel, dislocations and profiles with depth.
 
+    Read off columns without the line errors of the scan, where the classification has found them.
+
     Parameters
     ----------
     columns : Columns
@@ -45,7 +47,7 @@ def measure_lattice(
     LatticeMaps
     """
     pixel = calibration.pixel_size_nm
-    yx = columns.yx_nm
+    yx = columns.yx_nm if phases.scan_corrected_nm is None else phases.scan_corrected_nm
     phase = phases.columns["phase"].to_numpy() if len(columns) else np.zeros(0, int)
     row_id = phases.columns["row_id"].to_numpy() if len(columns) else np.zeros(0, int)
     lattice = fit_lattice(yx, columns.sigma_nm, row_id, phases.frames, config.window_nm)

@@ -88,6 +88,9 @@ class PhaseMap:
         One row a pair of successive TM rows, `LAYER_FIELDS`; empty where there are none.
     stacking : Stacking
         What the layers are together.
+    scan_corrected_nm : numpy.ndarray or None
+        (N, 2) positions (y, x) of the columns without what all columns of a scan line are displaced by, as far as it
+        changes within 2 nm of height; None where it was not asked for, and in a result that was read back.
     """
 
     labels: np.ndarray
@@ -99,6 +102,7 @@ class PhaseMap:
     checks: tuple[Check, ...] = ()
     layers: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LAYER_FIELDS), dtype=float))
     stacking: Stacking = field(default_factory=Stacking)
+    scan_corrected_nm: np.ndarray | None = None
 
     def fractions(self) -> dict[str, float]:
         """Area of each phase as a fraction of the crystal, by `Phase.key`; empty when there is no crystal."""
