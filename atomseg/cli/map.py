@@ -45,10 +45,7 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Processes, for many micrographs; by default as many as the cores, GPUs and memory allow.",
-        ),
+        typer.Option(metavar="N", help="Processes; by default as many as the cores, GPUs and memory allow."),
     ] = None,
     scheduler: Annotated[
         str | None,
@@ -71,16 +68,11 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     """
     size, frame, device = parse_pixel_size(pixel_size_nm), check_frame(frame), check_device(device)
     workers, outputs = check_workers(workers), parse_outputs(save)
-    if workers is not None and scheduler is not None:
-        raise UsageError("--workers and --scheduler exclude each other: a cluster that runs already has its workers")
-
+    _check_cluster(workers, scheduler)
     from atomseg.batch import BatchSettings, plan_jobs, prepare_output
     from atomseg.config import load_map_config
 
-    if manifest is not None:
-        from atomseg.cohort import parse_manifest
-
-        parse_manifest(read_manifest(manifest), manifest)  # a mistake is told before hours of mapping, not after
+    _check_manifest(manifest)
 
     settings = BatchSettings(
         # Workers may have another working folder.
@@ -97,11 +89,29 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
         settings = _with_model(settings, model, elsewhere=cluster is not None)
         prepare_output(output)
         counts = _run(jobs, settings, workers, cluster)
+    _finish(counts, output, manifest)
+
+
+def _finish(counts: Counter[str], output: Path, manifest: Path | None) -> None:
+    """The last line, the groups where they are asked for, and the exit code."""
     typer.echo(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; results in {output}")
     if manifest is not None:
         report_command(output, manifest=manifest)
-    if counts["failed"] or counts["refused"]:
+    if counts["failed"] + counts["refused"]:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _check_cluster(workers: int | None, scheduler: str | None) -> None:
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers and --scheduler exclude each other: a cluster that runs already has its workers")
+
+
+def _check_manifest(manifest: Path | None) -> None:
+    """A mistake in a manifest is told before hours of mapping, not after."""
+    if manifest is not None:
+        from atomseg.cohort import parse_manifest
+
+        parse_manifest(read_manifest(manifest), manifest)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ import pandas as pd
 from atomseg.cohort.manifest import UNKNOWN_KIND, Assignment, Label, plain_kind
 from atomseg.io import MeasuredResult
 
-# An end of a layer counts as seen where enough layered crystal follows it before the view ends: a tenth of the depth
-# (at most 1.5 nm), and a few rows. See thickness.csv in docs/outputs.md.
-END_SHARE, END_MOST_NM, END_ROWS_NM = 0.1, 1.5, 0.5
+# An end of a layer counts as seen where a row of certainly layered crystal follows it before the view ends, and the
+# front itself takes up a row. See docs/thickness.md.
+END_ROWS_NM = 0.5
 PHASES = ("layered", "rocksalt", "o1", "unresolved")
 POINT_FIELDS = (
     "group", "sample", "particle", "image", "surface", "surface_kind",
@@ -86,10 +86,11 @@ def usable_view_nm(available_nm: np.ndarray) -> np.ndarray:
 
     An end deeper than this is written as a lower bound, at the depth of the end. To Kaplan-Meier that looks like a view
     that happens to end where the layer does, and thick layers would come out thicker than they are; so the bound is put
-    where it does not depend on the layer, and ends beyond it count as not seen.
+    where it does not depend on the layer, and ends beyond it count as not seen. (Behind a patchy layer more bulk is
+    asked for, by the size of the patches: those bounds stay where they are, and make such groups come out thicker by up
+    to a patch where many of their ends are near the border.)
     """
-    left = np.maximum(available_nm - END_ROWS_NM, 0.0)
-    return np.maximum(left / (1.0 + END_SHARE), left - END_MOST_NM)
+    return np.maximum(available_nm - END_ROWS_NM, 0.0)
 
 
 def _points(result: MeasuredResult, label: Label) -> tuple[pd.DataFrame, int]:

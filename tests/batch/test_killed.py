@@ -92,4 +92,12 @@ def test_two_runs_into_one_folder_share_the_work(start: Start, fill: Fill, finis
     assert sorted(line.split()[1].strip(":") for line in lines if line.startswith("done ")) == finished(output)
     assert len(finished(output)) == 4
     assert list(pd.read_csv(output / "summary.csv")["status"]) == ["done"] * 4
-    assert {path.name for path in output.iterdir()} == {"000", "001", "002", "003", "summary.csv", "report.html"}
+    assert {path.name for path in output.iterdir()} == {
+        "000",
+        "001",
+        "002",
+        "003",
+        "summary.csv",
+        "report.html",
+        "assets",
+    }

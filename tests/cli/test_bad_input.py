@@ -196,7 +196,7 @@ def test_full_disk(invoke: Invoke, write_tif: Write, tmp_path: Path, monkeypatch
     done = invoke("map", write_tif(tmp_path / "x.tif"), "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "disk" in done.output.lower() or "space" in done.output.lower()
-    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {"summary.csv", "report.html"}
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {"summary.csv", "report.html", "assets"}
 
 
 def test_a_full_disk_keeps_the_last_whole_summary(
@@ -218,7 +218,7 @@ def test_a_full_disk_keeps_the_last_whole_summary(
 def test_a_mistake_in_a_stage_is_told_with_its_place(
     invoke: Invoke, write_tif: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr("atomseg.pipeline.measure", broken)

@@ -38,7 +38,7 @@ def test_ctrl_c_between_and_within_files(launch: Launch, write_tif: Write, tmp_p
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "interrupted" in err
-    results = [entry for entry in (tmp_path / "out").iterdir() if entry.is_dir()]
+    results = [entry for entry in (tmp_path / "out").iterdir() if entry.is_dir() and entry.name != "assets"]
     assert 1 <= len(results) < 6
     assert all((folder / "summary.json").is_file() for folder in results)  # the file that is written last
     assert not [entry for entry in (tmp_path / "out").iterdir() if entry.name.startswith(".")]
@@ -67,5 +67,5 @@ def test_ctrl_c_while_writing(
         patched.setattr("atomseg.io.results.write_map", interrupt)
         stopped = invoke("map", image, "-o", tmp_path / "out")
     assert stopped.exit_code == 130
-    assert list((tmp_path / "out").iterdir()) == []
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} <= {"assets"}  # what all pages share
     assert invoke("map", image, "-o", tmp_path / "out").exit_code == 0
