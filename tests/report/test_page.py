@@ -91,7 +91,10 @@ def test_a_shrunk_picture_covers_whole_blocks() -> None:
     assert means.shape == (3, 4)
     assert means[0, 0] == image[:2, :2].mean()
     assert means[-1, -1] == image[-1, -1]  # the corner repeats its last pixel
-    assert block_centres(image, 3).tolist() == [[image[1, 1], image[1, 4], image[1, 6]], [image[4, 1], image[4, 4], image[4, 6]]]
+    assert block_centres(image, 3).tolist() == [
+        [image[1, 1], image[1, 4], image[1, 6]],
+        [image[4, 1], image[4, 4], image[4, 6]],
+    ]
 
 
 def test_the_page_holds_every_column_with_its_values(record: AnalysisRecord) -> None:
