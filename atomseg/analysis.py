@@ -80,7 +80,7 @@ class Analysis(AnalysisRecord):
             )
         size = self.micrograph.calibration.pixel_size_nm
         # Without a prediction only the name is left to complain about.
-        return output_image(name, self.prediction, self.localized.yx_px, size)  # type: ignore[arg-type]
+        return output_image(name, self.prediction, self.micrograph.image, self.localized.yx_px, size)  # type: ignore[arg-type]
 
     def save(
         self,
@@ -143,7 +143,8 @@ class Analysis(AnalysisRecord):
         """HyperSpy signals by name, with calibrated axes in nm.
 
         ``image`` (columns as markers, one colour a phase), ``restored``, ``phases``, ``confidence``, ``occupancy`` and
-        ``depth``.
+        ``depth``; where the lattice was measured also ``spacing``, ``strain_cc``, ``strain_ip``, ``shear``,
+        ``rotation`` and ``occupancy_err``.
         """
         arrays = {
             "image": self.micrograph.image,
@@ -152,6 +153,7 @@ class Analysis(AnalysisRecord):
             "confidence": self.phases.confidence,
             "occupancy": self.phases.occupancy,
             "depth": self.thickness.depth_nm,
+            **({} if self.lattice is None else self.lattice.planes()),
         }
         signals = {name: self._signal(array, name) for name, array in arrays.items()}
         self._mark_columns(signals["image"])

@@ -23,7 +23,7 @@ from atomseg.classify import ClassifyConfig
 from atomseg.errors import ConfigError
 from atomseg.infer import InferConfig
 from atomseg.localize import LocalizeConfig
-from atomseg.measure import MeasureConfig
+from atomseg.measure import LatticeConfig, MeasureConfig
 from atomseg.types import StageConfig
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, kw_only=True)
 class MapConfig(StageConfig):
-    """Settings of the four stages of `atomseg map`; `configs/map/default.yaml` explains every key.
+    """Settings of the stages of `atomseg map`; `configs/map/default.yaml` explains every key.
 
     Parameters
     ----------
@@ -49,12 +49,15 @@ class MapConfig(StageConfig):
         Lattice, stacking, occupancy and phases.
     measure : MeasureConfig
         Surface, depth, thickness and its classes.
+    lattice : LatticeConfig
+        Layer spacing, strain, rotation, dislocations.
     """
 
     infer: InferConfig = field(default_factory=InferConfig)
     localize: LocalizeConfig = field(default_factory=LocalizeConfig)
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    lattice: LatticeConfig = field(default_factory=LatticeConfig)
 
 
 def load_map_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> MapConfig:

@@ -48,3 +48,7 @@ class UsageError(AtomsegError):
 
 class OutputError(AtomsegError):
     """Results can not be written, or a result folder can not be read back."""
+
+
+class ClusterError(AtomsegError):
+    """The workers of a batch can not be started, or are lost; finished results are kept."""

@@ -16,7 +16,7 @@ from atomseg.imaging import on_input_grid
 from atomseg.infer import infer
 from atomseg.io import read_micrograph
 from atomseg.localize import localize
-from atomseg.measure import measure
+from atomseg.measure import measure, measure_lattice
 from atomseg.networks import Model, load_model
 from atomseg.types import Check, Micrograph, Prediction, Verdict
 
@@ -82,7 +82,8 @@ def map_micrograph(
         announce("classify")
         phases = classify(micrograph, columns, config.classify)
         announce("measure")
-        thickness = measure(phases, micrograph.calibration, config.measure)
+        thickness = measure(phases, micrograph.calibration, config.measure, micrograph=micrograph)
+        lattice = measure_lattice(columns, phases, micrograph.calibration, thickness.depth_nm, config.lattice)
 
     checks = (contrast, *phases.checks)
     settings = {**config_dict(config), "input": input_settings(pixel_size_nm, frame)}
@@ -93,9 +94,10 @@ def map_micrograph(
         thickness=thickness,
         restored=restored_on_input(prediction),
         checks=checks,
-        warnings=_warnings(micrograph.warnings, checks, thickness.warnings),
+        warnings=_warnings(micrograph.warnings, checks, (*thickness.warnings, *lattice.warnings)),
         provenance=trace_provenance(network, settings, seconds=time.perf_counter() - started),
         prediction=prediction,
+        lattice=lattice,
     )
 
 

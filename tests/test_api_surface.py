@@ -22,6 +22,7 @@ MODULES = (
     "atomseg.classify",
     "atomseg.measure",
     "atomseg.evaluate",
+    "atomseg.cohort",
     "atomseg.networks",
     "atomseg.report",
 )

@@ -15,7 +15,7 @@ LONG_MODULES: dict[str, str] = {}
 LONGEST_FUNCTION = 60
 SHAPELESS_NAMES = {"utils", "util", "helpers", "helper", "core", "common", "misc"}
 # What takes seconds to import, and nobody needs to see a help text.
-HEAVY = ("torch", "hyperspy", "rsciio", "matplotlib", "scipy", "skimage", "pandas", "ase")
+HEAVY = ("torch", "hyperspy", "rsciio", "matplotlib", "scipy", "skimage", "pandas", "ase", "lifelines", "statsmodels")
 
 
 @pytest.fixture(scope="module")

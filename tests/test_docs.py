@@ -11,8 +11,9 @@ from atomseg._version import __version__
 from atomseg.batch.table import SUMMARY_FIELDS
 from atomseg.types import ColumnFlag, Phase, ThicknessSummary
 from atomseg.types.columns import LOCALIZATION_FIELDS
+from atomseg.types.lattice import DEPTH_PROFILE_FIELDS, DISLOCATION_FIELDS, LATTICE_FIELDS
 from atomseg.types.phases import PHASE_FIELDS
-from atomseg.types.reconstruction import FAULT_FIELDS, PROFILE_FIELDS
+from atomseg.types.reconstruction import FAULT_FIELDS, MEASURED_FIELDS, PROFILE_FIELDS
 
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs")
 
@@ -38,8 +39,11 @@ def section(text: str, title: str) -> str:
     ("title", "names"),
     [
         ("columns.csv", (*LOCALIZATION_FIELDS, *PHASE_FIELDS, "depth_nm")),
-        ("thickness.csv", PROFILE_FIELDS),
+        ("thickness.csv", (*PROFILE_FIELDS, *MEASURED_FIELDS)),
         ("faults.csv", FAULT_FIELDS),
+        ("lattice.csv", LATTICE_FIELDS),
+        ("dislocations.csv", DISLOCATION_FIELDS),
+        ("depth_profile.csv", DEPTH_PROFILE_FIELDS),
         ("summary.csv", SUMMARY_FIELDS),
         ("summary.json", [f.name.replace("thickness_class", "class") for f in fields(ThicknessSummary)]),
     ],

@@ -106,7 +106,7 @@ def test_provenance_is_complete(analysis: Analysis) -> None:
     made = analysis.provenance
     assert (made.version, made.model_id, made.model_sha256) == (atomseg.__version__, "none.v0", "0" * 64)
     assert made.config["input"] == {"pixel_size_nm": PIXEL_NM, "frame": "mean"}
-    assert set(made.config) == {"infer", "localize", "classify", "measure", "input"}
+    assert set(made.config) == {"infer", "localize", "classify", "measure", "lattice", "input"}
     assert {"torch", "numpy"} <= set(made.packages)
     assert made.seconds > 0
 
@@ -173,7 +173,8 @@ def test_what_every_stage_warns_of_comes_out_once(
     )
     monkeypatch.setattr("atomseg.pipeline.classify", lambda *args: dataclasses.replace(classify(*args), checks=checks))
     monkeypatch.setattr(
-        "atomseg.pipeline.measure", lambda *args: dataclasses.replace(measure(*args), warnings=("odd", "thin"))
+        "atomseg.pipeline.measure",
+        lambda *args, **image: dataclasses.replace(measure(*args, **image), warnings=("odd", "thin")),
     )
     image = lattice.copy()
     image[5, 5] = np.nan
@@ -259,7 +260,8 @@ def test_the_text_names_what_matters(analysis: Analysis) -> None:
 def test_hyperspy_signals_are_calibrated_and_marked(analysis: Analysis) -> None:
     pytest.importorskip("hyperspy.api")
     signals = analysis.to_hyperspy()
-    assert set(signals) == {"image", "restored", "phases", "confidence", "occupancy", "depth"}
+    lattice = {"spacing", "strain_cc", "strain_ip", "shear", "rotation", "occupancy_err"}
+    assert set(signals) == {"image", "restored", "phases", "confidence", "occupancy", "depth"} | lattice
     for signal in signals.values():
         x, y = signal.axes_manager.signal_axes
         assert (x.name, x.size, y.name, y.size) == ("x", SHAPE[1], "y", SHAPE[0])

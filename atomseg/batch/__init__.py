@@ -2,12 +2,13 @@
 
 from atomseg.batch.plan import Job, plan_jobs, prepare_output
 from atomseg.batch.run import run_jobs
-from atomseg.batch.table import SUMMARY_FIELDS, read_summary_table, write_cohort
+from atomseg.batch.table import SUMMARY_FIELDS, CohortTable, read_summary_table, write_cohort
 from atomseg.batch.work import BatchSettings, Outcome, map_job
 
 __all__ = [
     "SUMMARY_FIELDS",
     "BatchSettings",
+    "CohortTable",
     "Job",
     "Outcome",
     "map_job",

@@ -16,7 +16,10 @@ _FOLDER_SUFFIXES = frozenset({".zspy"})
 # File that marks a folder as a scene with its truth, which is not there to be mapped.
 _TRUTH_MARK = "truth.json"
 # What a batch itself writes into the output folder.
-RESERVED_NAMES = frozenset({"summary.csv", "report.html", "assets"})
+RESERVED_NAMES = frozenset(
+    {"summary.csv", "report.html", "assets", "cohort.json", "cohort.csv", "cohort_differences.csv"}
+    | {f"cohort_figure.{kind}" for kind in ("pdf", "svg", "png")}
+)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,29 @@
-"""The batch as a table (summary.csv) and as a page (report.html), each written whole after every file."""
+"""The batch as a table (summary.csv) and as a page (report.html), each replaced in one step.
 
+The table says what is in the output folder: one row a result, and one a file that could not be mapped. Several runs may
+write the same one: each reads it, adds what it knows and replaces it while it holds the lock of the table.
+"""
+
+import csv
+import io
+import math
 import os
-from collections.abc import Iterable, Mapping
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from atomseg.batch.work import Outcome
+from atomseg.batch.claims import table_lock
+from atomseg.batch.work import Outcome, read_result_summary
 from atomseg.errors import OutputError
+from atomseg.io import is_result_folder
 from atomseg.report import cohort_html
+
+# The page of a large batch takes longer to write than its table, and nobody looks at it every second.
+_PAGE_SECONDS = 10.0
+_WITH_RESULT = frozenset({"done", "skipped"})
 
 SUMMARY_FIELDS = (
     "file",
@@ -39,10 +53,71 @@ SUMMARY_FIELDS = (
 )
 
 
+class CohortTable:
+    """summary.csv and report.html of an output folder, kept up while outcomes come.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        Output folder.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._untold: dict[str, dict[str, Any]] = {}
+        self._page_at = -math.inf
+
+    def begin(self) -> None:
+        """Bring an earlier table in line with the folder: a killed run may have left results without a row.
+
+        Raises
+        ------
+        OutputError
+            If there is a summary.csv that is not one of atomseg.
+        """
+        if read_summary_table(self._output / "summary.csv") or any(_result_folders(self._output)):
+            with suppress(OutputError):  # a full disk: the files are tried all the same
+                self._write(in_line=True)
+
+    def tell(self, outcomes: Iterable[Outcome]) -> None:
+        """Add outcomes; while the disk is full they wait for the next call."""
+        self._untold.update({outcome.folder: outcome_row(outcome) for outcome in outcomes})
+        with suppress(OutputError):
+            self._write(in_line=False)
+
+    def end(self) -> None:
+        """Write table and page for the last time.
+
+        Raises
+        ------
+        OutputError
+            If they can not be written.
+        """
+        if self._untold or (self._output / "summary.csv").exists():
+            self._page_at = -math.inf
+            self._write(in_line=True)
+
+    def _write(self, *, in_line: bool) -> None:
+        path = self._output / "summary.csv"
+        with table_lock(self._output):
+            earlier = read_summary_table(path)
+            if in_line:
+                _remove_temporary(self._output)
+                earlier = with_found_results(earlier, self._output)
+            rows = merge_rows(earlier, self._untold.values(), self._output)
+            write_summary_table(rows, path)
+            self._untold.clear()
+            if time.monotonic() - self._page_at > _PAGE_SECONDS:
+                _replace(self._output / "report.html", cohort_html(rows, self._output))
+                self._page_at = time.monotonic()
+
+
 def outcome_row(outcome: Outcome) -> dict[str, Any]:
-    """One row of summary.csv."""
+    """One row of summary.csv: an earlier result that still holds is as done as one of this run."""
+    found = outcome.status in _WITH_RESULT
     row: dict[str, Any] = dict.fromkeys(SUMMARY_FIELDS)
-    row.update(file=outcome.source, folder=outcome.folder, status=outcome.status, reason=outcome.reason)
+    row.update(file=outcome.source, folder=outcome.folder)
+    row.update(status="done" if found else outcome.status, reason="" if found else outcome.reason)
     if outcome.summary:
         row.update(_numbers(outcome.summary))
     return row
@@ -56,29 +131,73 @@ def read_summary_table(path: Path) -> list[dict[str, Any]]:
     OutputError
         If the file is there but is not a summary.
     """
-    if not path.exists():
-        return []
     try:
-        table = pd.read_csv(path, dtype=object, keep_default_na=False)
-    except (OSError, ValueError) as exc:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            rows, names = list(reader), reader.fieldnames or ()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, csv.Error) as exc:
         raise OutputError(f"{path} can not be read: {' '.join(str(exc).split())}; move it away") from exc
-    if not {"file", "folder", "status"}.issubset(table.columns):
+    if not {"file", "folder", "status"}.issubset(names):
         raise OutputError(f"{path} is not a summary written by atomseg; move it away or choose another output folder")
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    return rows
+
+
+def with_found_results(rows: Sequence[Mapping[str, Any]], output: Path) -> list[dict[str, Any]]:
+    """The rows, and one for every result that has none, or whose row tells of a failure before it."""
+    by_folder = {str(row["folder"]): dict(row) for row in rows}
+    written = 0
+    with suppress(FileNotFoundError):
+        written = (output / "summary.csv").stat().st_mtime_ns
+    for folder in _result_folders(output):
+        row = by_folder.get(folder)
+        if row is not None and row["status"] in _WITH_RESULT:
+            continue
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if row is not None and (output / folder / "summary.json").stat().st_mtime_ns < written:
+                continue  # the failure came later: an attempt to put another result in its place
+            if not is_result_folder(output / folder):
+                continue
+            summary = read_result_summary(output / folder)
+            source = str(summary["input"]["path"] or summary["input"]["name"])
+            by_folder[folder] = outcome_row(Outcome(source, folder, "done", "", summary))
+    return list(by_folder.values())
 
 
 def merge_rows(
     earlier: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]], output: Path
 ) -> list[dict[str, Any]]:
-    """Rows of this run, and of earlier runs where their result is still there and this run says nothing of it."""
+    """Rows of this run, and earlier ones of which it says nothing and whose result is still there; by folder.
+
+    An earlier failure stays until its file is told of again.
+    """
     new = [dict(row) for row in rows]
-    told = {row["folder"] for row in new} | {row["file"] for row in new}
-    kept = [
-        dict(row)
-        for row in earlier
-        if row["folder"] not in told and row["file"] not in told and (output / str(row["folder"])).is_dir()
-    ]
-    return [*kept, *new]
+    folders, files = {row["folder"] for row in new}, {row["file"] for row in new}
+
+    def holds(row: Mapping[str, Any]) -> bool:
+        if row["folder"] in folders:
+            return False
+        if row["status"] in _WITH_RESULT:
+            return (output / str(row["folder"])).is_dir()
+        return row["file"] not in files
+
+    return sorted([*(dict(row) for row in earlier if holds(row)), *new], key=lambda row: str(row["folder"]))
+
+
+def write_summary_table(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write summary.csv in one step.
+
+    Raises
+    ------
+    OutputError
+        If it can not be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SUMMARY_FIELDS)
+    writer.writerows([_cell(row.get(name)) for name in SUMMARY_FIELDS] for row in rows)
+    _replace(path, text.getvalue())
 
 
 def write_cohort(rows: list[dict[str, Any]], output: Path) -> None:
@@ -89,20 +208,45 @@ def write_cohort(rows: list[dict[str, Any]], output: Path) -> None:
     OutputError
         If they can not be written.
     """
-    table = pd.DataFrame(rows, columns=list(SUMMARY_FIELDS), dtype=object)
-    _replace(output / "summary.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_summary_table(rows, output / "summary.csv")
     _replace(output / "report.html", cohort_html(rows, output))
 
 
+def _cell(value: Any) -> str:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+def _result_folders(output: Path) -> Iterator[str]:
+    """What look like result folders below an output folder, relative to it; not those of another one inside."""
+    for place, folders, files in os.walk(output):
+        here = Path(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if here != output and ("summary.json" in files or "summary.csv" in files):
+            folders.clear()
+            if "summary.json" in files:
+                yield here.relative_to(output).as_posix()
+
+
 def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
     try:
         temporary.write_text(text, encoding="utf-8", newline="")
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())  # the new name must not reach the disk before the content
         temporary.replace(path)
     except OSError as exc:
         raise OutputError(f"{path} can not be written: {exc.strerror or exc}") from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _remove_temporary(output: Path) -> None:
+    """Remove what a writer that was killed left; the lock of the table says that nobody writes now."""
+    for name in ("summary.csv", "report.html"):
+        for path in output.glob(f".{name}.*"):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _numbers(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import platform
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from atomseg.analysis import Analysis
+from atomseg.batch.claims import claimed
 from atomseg.batch.plan import Job
 from atomseg.config import MapConfig, config_dict
-from atomseg.errors import AtomsegError, CalibrationError, InputError, OutputError
+from atomseg.errors import AtomsegError, CalibrationError, InputError, ModelError, OutputError
 from atomseg.io import read_frames, result_matches, sha256_of, summarize
-from atomseg.networks import find_model, load_model
+from atomseg.networks import choose_device, find_model, load_model
 from atomseg.pipeline import input_settings, map_micrograph
 from atomseg.types import Micrograph
 
 if TYPE_CHECKING:
     from atomseg.networks import Model
 
-Status = Literal["done", "skipped", "failed", "refused"]
+Status = Literal["done", "skipped", "failed", "refused", "busy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,10 @@ class BatchSettings:
     pixel_size_nm : float or tuple of float, optional
         Overrides what the files say, nm.
     model : str, optional
-        Name or folder of the model; None takes the default.
+        Name or folder of the model; None takes the default. A folder that a worker on another machine does not have is
+        looked for there by its name.
+    model_sha256 : str, optional
+        Hash that the weights must have wherever they are loaded, so that all workers map with the same network.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     frame : str
@@ -52,6 +57,7 @@ class BatchSettings:
     config: MapConfig
     pixel_size_nm: float | tuple[float, float] | None = None
     model: str | None = None
+    model_sha256: str | None = None
     device: str = "auto"
     frame: str = "mean"
     overwrite: bool = False
@@ -69,7 +75,8 @@ class Outcome:
     folder : str
         Result folder relative to the output folder; there is one when the status is done or skipped.
     status : str
-        done, skipped (an earlier result still holds), refused (not a micrograph that can be mapped) or failed.
+        done, skipped (an earlier result still holds), refused (not a micrograph that can be mapped) or failed; busy,
+        which `run_jobs` keeps to itself, while another process works on it.
     reason : str
         Why, in one line; empty when done.
     summary : dict
@@ -126,7 +133,7 @@ def loaded_model(name: str | None, device: str) -> "Model":
     ModelError
         If it is missing or its weights do not match its card.
     """
-    return _loaded_model(find_model(name).resolve(), device)
+    return _loaded_model(find_model(name).resolve(), str(choose_device(device)))
 
 
 @lru_cache(maxsize=1)
@@ -150,12 +157,26 @@ def _map_all(job: Job, settings: BatchSettings, on_stage: Callable[[str], None] 
 def _map_one(
     job: Job, source: str | Micrograph, settings: BatchSettings, on_stage: Callable[[str], None] | None
 ) -> Outcome:
-    model = loaded_model(settings.model, settings.device)
+    if not settings.output.is_dir():
+        # Made before anything runs: a worker that does not see it would write where nobody looks.
+        raise OutputError(
+            f"output folder {settings.output} is not there (on {platform.node()}); it has to be on a file system that "
+            "the command and all workers share"
+        )
+    with claimed(settings.output, job.folder) as mine:
+        if not mine:
+            return Outcome(job.source, job.folder, "busy", "another process works on it")
+        return _map_claimed(job, source, settings, on_stage)
+
+
+def _map_claimed(
+    job: Job, source: str | Micrograph, settings: BatchSettings, on_stage: Callable[[str], None] | None
+) -> Outcome:
     folder = settings.output / job.folder
-    if folder.is_dir() and any(folder.iterdir()):
+    if has_content(folder):
         if not settings.overwrite:
-            _refuse_other_result(job, settings, model)
-            return Outcome(job.source, job.folder, "skipped", "already done", _read_summary(folder))
+            _refuse_other_result(job, settings)
+            return Outcome(job.source, job.folder, "skipped", "already done", read_result_summary(folder))
         if any(entry.is_dir() for entry in folder.iterdir()):
             raise OutputError(
                 f"{folder} holds other folders, which --overwrite would remove; choose another output folder"
@@ -163,7 +184,7 @@ def _map_one(
     analysis = map_micrograph(
         source,
         pixel_size_nm=settings.pixel_size_nm,
-        model=model,
+        model=_network(settings),
         config=settings.config,
         frame=settings.frame,
         on_stage=on_stage,
@@ -174,11 +195,31 @@ def _map_one(
     return Outcome(job.source, job.folder, "done", "", _summary(analysis))
 
 
-def _refuse_other_result(job: Job, settings: BatchSettings, model: "Model") -> None:
+def has_content(folder: Path) -> bool:
+    """Whether there is a folder with anything in it."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _network(settings: BatchSettings) -> "Model":
+    """The network of the batch, on this machine."""
+    name = settings.model
+    if name is not None and Path(name).is_absolute() and not Path(name).exists():
+        name = Path(name).name
+    model = loaded_model(name, settings.device)
+    if settings.model_sha256 not in {None, model.sha256}:
+        raise ModelError(
+            f"model {model.card.id} on {platform.node()} has sha256 {model.sha256[:12]}, the batch began with "
+            f"{str(settings.model_sha256)[:12]}; install the same model on all machines"
+        )
+    return model
+
+
+def _refuse_other_result(job: Job, settings: BatchSettings) -> None:
     """Stop where the folder holds anything but the complete result of this very input, settings and model."""
     folder = settings.output / job.folder
     config = {**config_dict(settings.config), "input": input_settings(settings.pixel_size_nm, settings.frame)}
-    if not result_matches(folder, sha256=_sha256(job), config=config, model_sha256=model.sha256):
+    model_sha256 = settings.model_sha256 or _network(settings).sha256
+    if not result_matches(folder, sha256=_sha256(job), config=config, model_sha256=model_sha256):
         raise OutputError(
             f"{folder} holds something else than this result (of another input, other settings or another model); "
             "give --overwrite to replace it, or another output folder"
@@ -201,8 +242,10 @@ def _summary(analysis: Analysis) -> dict[str, Any]:
     return dict(summarize(analysis))
 
 
-def _read_summary(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+def read_result_summary(folder: Path) -> dict[str, Any]:
+    """`summary.json` of a result, without what only `read_analysis` needs."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in summary.items() if key != "stored"}
 
 
 def _one_line(exc: BaseException) -> str:

@@ -26,11 +26,11 @@ class ClassifyConfig(StageConfig):
     occupancy_systematic : float
         Systematic error of the occupancy (background, channelling), added in quadrature in every decision.
     shift_systematic_nm : float
-        Scan jitter and relaxation, added in quadrature to the error of a stacking shift.
+        Least error of a stacking shift: columns relax near faults; the noise of the scan is measured on the image.
     o1_prior : float
         Probability that a gap between two TM rows is O1 before looking at it.
-    coupling_row, coupling_stack : float
-        Strength (nats) with which neighbouring gaps in the same row and in adjacent rows prefer the same phase.
+    coupling_stack : float
+        Strength (nats) with which gaps in adjacent rows prefer the same stacking; along a row it is decided jointly.
     min_domain_columns : int
         Fewest columns of a crystal domain.
     outline_nm : float
@@ -45,8 +45,7 @@ class ClassifyConfig(StageConfig):
     occupancy_systematic: float = 0.06
     shift_systematic_nm: float = 0.012
     o1_prior: float = 0.1
-    coupling_row: float = 1.5
-    coupling_stack: float = 0.2
+    coupling_stack: float = 0.1
     min_domain_columns: int = 24
     outline_nm: float = 0.11
     grid_nm: float = 0.04
@@ -58,7 +57,6 @@ class ClassifyConfig(StageConfig):
             ("occupancy_systematic", 0.0, 0.5),
             ("shift_systematic_nm", 0.0, 0.05),
             ("o1_prior", 1e-4, 0.9),
-            ("coupling_row", 0.0, 10.0),
             ("coupling_stack", 0.0, 10.0),
             ("min_domain_columns", 6, 10_000),
             ("outline_nm", 0.0, 0.3),

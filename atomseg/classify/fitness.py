@@ -2,11 +2,11 @@
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
 
 from atomseg.classify.config import IN_PLANE_PERIOD_NM
 from atomseg.classify.frames import Frames
-from atomseg.types import Check, Columns, Micrograph, Verdict
+from atomseg.classify.zone import PlaneLattice, ZoneFamily, plane_lattice, zone_family
+from atomseg.types import Calibration, Check, Columns, Micrograph, Verdict
 
 COLUMN_SIGMA_NM = 0.05
 # Skewness of dark atoms on bright ground is below this...
@@ -21,6 +21,12 @@ JUDGED_SHARE = 0.3
 MOST_SHARE = 0.8
 # Below this angle a scan line stays within one layer (0.47 nm) for more than 5 nm.
 PARALLEL_DEG = 5.0
+# Difference of metadata and lattice that the user is told: scan calibrations are commonly this far off.
+SCALE_TOLD = 0.03
+# Layer spacing over in-plane period: the phases and states of charge span this; outside, the axes differ in scale.
+LAYERS_PER_PERIOD, RATIO_SPAN = 1.90, (1.79, 1.97)
+# Shear that scans have after ordinary drift; above it angles of facets are off by more than their own error.
+SHEAR_TOLD_DEG = 1.5
 
 
 def contrast_check(micrograph: Micrograph) -> Check:
@@ -60,20 +66,57 @@ def column_check(columns: Columns) -> Check:
     return Check("columns", n, Verdict.OK)
 
 
-def lattice_checks(columns: Columns, frames: Frames) -> list[Check]:
+def lattice_checks(columns: Columns, frames: Frames, calibration: Calibration) -> list[Check]:
     """Whether the lattice is a layered oxide's down the close-packed zone, and agrees with the calibration."""
     follows = frames.domain >= 0
     share = float(follows.mean()) if len(columns) else 0.0
     value = round(share, 3)
     if share < JUDGED_SHARE:
-        return [Check("lattice", value, Verdict.STOP, _what_else(columns))]
+        seen = plane_lattice(columns.yx_nm)
+        family = zone_family(seen)
+        message = _not_judged(seen, family)
+        # Without frames to follow, the family's geometry alone is no close-packed zone.
+        if family is ZoneFamily.CLOSE_PACKED:
+            family = ZoneFamily.OTHER
+        return [Check("lattice", value, Verdict.STOP, message), Check("zone_axis", str(family), Verdict.STOP, message)]
     checks = []
     if share < MOST_SHARE:
         message = f"{100 * (1 - share):.0f} % of the columns follow no layered-oxide lattice and are unresolved"
         checks.append(Check("lattice", value, Verdict.WARN, message))
     else:
         checks.append(Check("lattice", value, Verdict.OK))
-    return [*checks, scale_check(frames), scan_check(frames)]
+    zone = Check("zone_axis", str(ZoneFamily.CLOSE_PACKED), Verdict.OK)
+    return [*checks, zone, scale_check(frames, calibration), *affine_checks(frames), scan_check(frames)]
+
+
+def affine_checks(frames: Frames) -> list[Check]:
+    """Anisotropy and shear of the scan, in the frame of the main domain.
+
+    The anisotropy is the ratio of layer spacing to in-plane period over that of the discharged oxide, so that the state
+    of charge (a few per cent) is in it too; the shear is the part of the stacking shift that is no multiple of 1/3.
+    """
+    main = frames.domain == 0
+    period = float(np.median(np.linalg.norm(frames.row[main], axis=1)))
+    layer = float(np.median(frames.layer_nm[main]))
+    ratio = layer / period
+    told = ""
+    if not RATIO_SPAN[0] <= ratio <= RATIO_SPAN[1]:
+        told = (
+            f"layers are {ratio:.3f} in-plane periods apart where layered oxides have {RATIO_SPAN[0]} to "
+            f"{RATIO_SPAN[1]}: the two scan axes differ in scale, or the crystal is strained; lengths across the "
+            "layers are uncertain by as much"
+        )
+    stretch = Check("anisotropy", round(ratio / LAYERS_PER_PERIOD, 4), Verdict.WARN if told else Verdict.OK, told)
+    offset = float(frames.shift_offset[0].coefficients[0])
+    # Without its sign, which mirrors flip.
+    angle = abs(float(np.rad2deg(np.arctan(offset * period / layer))))
+    told = ""
+    if angle > SHEAR_TOLD_DEG:
+        told = (
+            f"the scan is sheared by {angle:.1f}° along the layers: phases are judged with it taken out, lengths and "
+            "angles are those of the image as it is"
+        )
+    return [stretch, Check("shear", round(angle, 2), Verdict.WARN if told else Verdict.OK, told)]
 
 
 def scan_check(frames: Frames) -> Check:
@@ -91,28 +134,83 @@ def scan_check(frames: Frames) -> Check:
     return Check("scan_angle", round(angle, 1), Verdict.OK)
 
 
-def scale_check(frames: Frames) -> Check:
+def scale_check(frames: Frames, calibration: Calibration) -> Check:
     """In-plane period against that of the known phases: the lattice is the ruler."""
     main = frames.domain == 0
     period = float(np.median(np.linalg.norm(frames.row[main], axis=1)))
     off = period / IN_PLANE_PERIOD_NM - 1
-    if abs(off) > 0.03:
+    if abs(off) > SCALE_TOLD:
+        given, implied = 1e3 * calibration.mean_nm, 1e3 * calibration.mean_nm / (1 + off)
         return Check(
             "scale",
             round(period, 4),
             Verdict.WARN,
             f"the lattice reads {period:.4f} nm along its rows where layered oxides have {IN_PLANE_PERIOD_NM:.4f} nm: "
-            f"the pixel size may be {100 * off:+.1f} % off; every length here uses the pixel size as given",
+            f"pixels are {given:.2f} pm by {calibration.origin} and {implied:.2f} pm by the lattice ({100 * off:+.1f} "
+            f"%); every length here uses {given:.2f} pm, as given (rocksalt alone reads +2.7 %)",
         )
     return Check("scale", round(period, 4), Verdict.OK)
 
 
-def _what_else(columns: Columns) -> str:
+def reference_check(frames: Frames, referenced: np.ndarray, *, at_edge: bool) -> Check:
+    """Whether bright interlayers may be called rocksalt: in a crystal that shows its layers somewhere, or its surface.
+
+    Layered crystal down [-4 -2 1] has Li and TM in every column on a rhomb of 0.2497 nm and 70.4°, rocksalt has one of
+    0.2558 nm and 70.5°, and so have fcc metals at a scale that is a few per cent off; only calibrated intensity could
+    tell them. Dim interlayers in the same crystal identify it. Where a surface is in view, a layer that is deeper than
+    the image is what one looks for, and is called rocksalt with a warning.
+
+    Parameters
+    ----------
+    frames : Frames
+        Frames as found.
+    referenced : numpy.ndarray
+        (D,) bool, which of the domains show layers.
+    at_edge : bool
+        No domain does, and the crystal ends inside the image.
+    """
+    known = frames.domain >= 0
+    share = float(np.append(referenced, False)[frames.domain[known]].mean()) if known.any() else 0.0
+    value = round(share, 4)
+    if referenced.all():
+        return Check("layered_reference", value, Verdict.OK)
+    if at_edge:
+        return Check(
+            "layered_reference",
+            value,
+            Verdict.WARN,
+            "not a single layered region in view: rocksalt below this surface rests on the lattice alone, which "
+            "layered crystal seen down another <110> zone ([-4 -2 1]) and other cubic crystals share; an image that "
+            "reaches the bulk would tell",
+        )
+    message = (
+        f"{100 * (1 - share):.0f} % of the lattice's columns stand in crystals without a single layered region in "
+        "view: all-bright there can be rocksalt, layered crystal seen down another <110> zone ([-4 -2 1]) or another "
+        "cubic crystal, which geometry alone does not tell; unresolved"
+    )
+    return Check("layered_reference", value, Verdict.WARN if referenced.any() else Verdict.STOP, message)
+
+
+def _not_judged(seen: PlaneLattice | None, family: ZoneFamily) -> str:
     """Sentence for a lattice that is not judged."""
-    spacing, _ = cKDTree(columns.yx_nm).query(columns.yx_nm, k=2)
-    nearest = float(np.median(spacing[:, 1]))
+    if seen is None:
+        return (
+            "the columns repeat along no two directions: no lattice to judge; amorphous, noise, many small grains, or "
+            "a scan too noisy"
+        )
+    size = f"{seen.short_nm:.3f} x {seen.long_nm:.3f} nm at {seen.angle_deg:.0f}°"
+    if family is ZoneFamily.PERP_112:
+        return (
+            f"the columns' lattice is {size}, a layered oxide's down <112>: stacking is not measurable, since O3, its "
+            "twin and O1 project onto the same rectangle there; phases are not judged; tilt to a close-packed zone"
+        )
+    if family is ZoneFamily.C_AXIS:
+        return (
+            f"the columns' lattice is {size}, a layered oxide's down its c axis or another hexagonal one: O3 and "
+            "rocksalt have the same pattern there, so phases are not measurable; tilt to a close-packed zone"
+        )
     return (
-        "the columns are not the lattice of a layered oxide down its close-packed zone (columns 0.25 nm apart in rows, "
-        f"layers 0.47 nm apart and shifted by 0 or 1/3; nearest neighbours here: {nearest:.3f} nm): phases are not "
-        "judged; another material or zone axis, a wrong pixel size, or a scan too noisy to see the stacking"
+        f"the columns' lattice is {size}, not a layered oxide's down its close-packed zone (columns 0.25 nm apart in "
+        "rows, layers 0.47 nm apart and shifted by 0 or 1/3): phases are not judged; another material or zone axis, a "
+        "wrong pixel size, or a scan too noisy to see the stacking"
     )

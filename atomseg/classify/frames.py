@@ -23,6 +23,8 @@ TRIPLE_BRIGHTNESS = 0.62
 NEAREST_NEIGHBOUR = 0.75
 # Directions closer than this are one domain (bent lattices turn by about 2 degrees in 10 nm).
 DIRECTION_WIDTH_DEG = 8.0
+# Scatter of the spacing of single pairs about that of the layers around, periods: three times 16 pm.
+RATIO_SCATTER = 0.2
 # Columns around one that its local frame is read from.
 FRAME_NEIGHBOURS = 24
 
@@ -60,7 +62,14 @@ class Triples:
     """Columns with two like neighbours on opposite sides."""
 
     column: np.ndarray  # (T,) index of the middle column
+    outer: np.ndarray  # (T, 2) indices of the neighbours, the one at smaller x first
     vector: np.ndarray  # (T, 2) half the distance between the outer two, (y, x), nm, x >= 0
+
+
+def row_periods_nm(config: ClassifyConfig) -> tuple[float, float]:
+    """Smallest and largest distance of two columns of a row that is still a layered oxide's, nm."""
+    tolerance = config.scale_tolerance + 0.03  # the phases themselves differ by 3 % in period
+    return IN_PLANE_PERIOD_NM * (1 - tolerance), IN_PLANE_PERIOD_NM * (1 + tolerance)
 
 
 def find_triples(yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[float, float]) -> Triples:
@@ -80,15 +89,16 @@ def find_triples(yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[floa
     low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     keep = (distance < TRIPLE_STRAIGHTNESS * spacing) & (mirror != directed[:, 0]) & (low > TRIPLE_BRIGHTNESS * high)
     directed, mirror = directed[keep], mirror[keep]
-    return Triples(column=directed[:, 0], vector=0.5 * (yx_nm[directed[:, 1]] - yx_nm[mirror]))
+    outer = np.stack([mirror, directed[:, 1]], axis=1)
+    return Triples(directed[:, 0], outer, 0.5 * (yx_nm[outer[:, 1]] - yx_nm[outer[:, 0]]))
 
 
-def _angles_deg(vector: np.ndarray) -> np.ndarray:
+def angles_deg(vector: np.ndarray) -> np.ndarray:
     """Direction modulo 180 degrees."""
     return np.rad2deg(np.arctan2(vector[:, 0], vector[:, 1])) % 180.0
 
 
-def _turn_deg(a: np.ndarray, b: float) -> np.ndarray:
+def turn_deg(a: np.ndarray, b: float) -> np.ndarray:
     """Smallest turn between directions, 0 to 90 degrees."""
     return np.abs((a - b + 90.0) % 180.0 - 90.0)
 
@@ -97,19 +107,31 @@ def candidate_directions(triples: Triples, min_support: int) -> list[float]:
     """Row directions, degrees modulo 180, the best supported first."""
     if len(triples.column) == 0:
         return []
-    angle = _angles_deg(triples.vector)
+    angle = angles_deg(triples.vector)
     histogram = np.bincount(np.round(angle * 2).astype(int) % 360, minlength=360).astype(float)
     density = gaussian_filter1d(histogram, 3.0, mode="wrap")
     found: list[float] = []
     while density.max() > 0 and len(found) < 6:
         peak = density.argmax() / 2.0
-        near = _turn_deg(angle, peak) < DIRECTION_WIDTH_DEG
+        near = turn_deg(angle, peak) < DIRECTION_WIDTH_DEG
         if near.sum() < min_support:
             break
-        turn = (angle[near] - peak + 90.0) % 180.0 - 90.0
-        found.append(float((peak + np.median(turn)) % 180.0))
-        density[_turn_deg(np.arange(360) / 2.0, peak) < 1.5 * DIRECTION_WIDTH_DEG] = 0
+        centre = _centre_of(angle, peak)
+        # A noisy direction can have two peaks: both climb to the same centre, which is found once.
+        if all(turn_deg(np.array([centre]), other)[0] > DIRECTION_WIDTH_DEG for other in found):
+            found.append(centre)
+        for seen in (peak, centre):
+            density[turn_deg(np.arange(360) / 2.0, seen) < 1.5 * DIRECTION_WIDTH_DEG] = 0
     return found
+
+
+def _centre_of(angle: np.ndarray, start: float) -> float:
+    """Direction (degrees modulo 180) that is the median of those around it, climbing from a start."""
+    centre = start
+    for _ in range(8):
+        near = turn_deg(angle, centre) < DIRECTION_WIDTH_DEG
+        centre = float((centre + np.median((angle[near] - centre + 90.0) % 180.0 - 90.0)) % 180.0)
+    return centre
 
 
 def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[float], min_columns: int) -> np.ndarray:
@@ -120,9 +142,9 @@ def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[floa
     """
     n = len(yx_nm)
     support = np.zeros((n, len(directions)))
-    angle = _angles_deg(triples.vector)
+    angle = angles_deg(triples.vector)
     for k, direction in enumerate(directions):
-        support[triples.column[_turn_deg(angle, direction) < DIRECTION_WIDTH_DEG], k] = 1.0
+        support[triples.column[turn_deg(angle, direction) < DIRECTION_WIDTH_DEG], k] = 1.0
     has_any = support.any(axis=1)
     exclusive = support * (support.sum(axis=1, keepdims=True) == 1)
     tree = cKDTree(yx_nm)
@@ -151,10 +173,10 @@ def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[floa
 def local_rows(yx_nm: np.ndarray, triples: Triples, directions: list[float], follows: np.ndarray) -> np.ndarray:
     """(N, 2) local row vector: the median over the nearest triples of the same direction."""
     rows = np.full((len(yx_nm), 2), np.nan)
-    angle = _angles_deg(triples.vector)
+    angle = angles_deg(triples.vector)
     for k, direction in enumerate(directions):
         mine = np.flatnonzero(follows == k)
-        own = (_turn_deg(angle, direction) < DIRECTION_WIDTH_DEG) & (follows[triples.column] == k)
+        own = (turn_deg(angle, direction) < DIRECTION_WIDTH_DEG) & (follows[triples.column] == k)
         if len(mine) == 0 or own.sum() < 3:
             continue
         axis = np.array([np.sin(np.deg2rad(direction)), np.cos(np.deg2rad(direction))])
@@ -178,7 +200,8 @@ def stack_pairs(
     if len(known) < 2:
         empty = np.zeros(0)
         return np.zeros((0, 2), dtype=int), empty, empty
-    reach = np.nanmax(period) * np.hypot(ratio_range[1], 0.62)
+    low, high = ratio_range[0] - RATIO_SCATTER, ratio_range[1] + RATIO_SCATTER
+    reach = np.nanmax(period) * np.hypot(high, 0.62)
     pairs = known[cKDTree(yx_nm[known]).query_pairs(reach, output_type="ndarray")]
     pairs = pairs[domain[pairs[:, 0]] == domain[pairs[:, 1]]]
     delta = yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]]
@@ -190,8 +213,24 @@ def stack_pairs(
     pairs[swap] = pairs[swap][:, ::-1]
     along, across = np.where(swap, -along, along), np.abs(across)
     like = np.abs(np.log(amplitude[pairs[:, 0]] / amplitude[pairs[:, 1]])) < 0.8
-    keep = (across >= ratio_range[0]) & (across <= ratio_range[1]) & (np.abs(along) <= 0.6) & like
+    keep = (across >= low) & (across <= high) & (np.abs(along) <= 0.6) & like
+    pairs, along, across = pairs[keep], along[keep], across[keep]
+    keep = _usual_spacing(0.5 * (yx_nm[pairs[:, 0]] + yx_nm[pairs[:, 1]]), across, ratio_range)
     return pairs[keep], along[keep], across[keep]
+
+
+def _usual_spacing(middle_nm: np.ndarray, across: np.ndarray, ratio_range: tuple[float, float]) -> np.ndarray:
+    """(P,) bool: where the layers around have the spacing of a layered oxide, and the pair scatters no more about it.
+
+    The spacing of one pair carries the noise of two columns, 3 to 4 % in ordinary scans: a hard bound on single pairs
+    would leave holes in the rows of crystals near either end of the range.
+    """
+    if len(across) == 0:
+        return np.zeros(0, dtype=bool)
+    _, near = cKDTree(middle_nm).query(middle_nm, k=min(FRAME_NEIGHBOURS, len(across)))
+    typical = np.median(across[near.reshape(len(across), -1)], axis=1)
+    usual = (typical >= ratio_range[0]) & (typical <= ratio_range[1])
+    return np.asarray(usual & (np.abs(across - typical) < RATIO_SCATTER))
 
 
 def find_frames(yx_nm: np.ndarray, amplitude: np.ndarray, config: ClassifyConfig) -> Frames:
@@ -215,9 +254,7 @@ def find_frames(yx_nm: np.ndarray, amplitude: np.ndarray, config: ClassifyConfig
     nothing = Frames(np.full((n, 2), np.nan), np.full(n, np.nan), np.full(n, -1), ())
     if n < config.min_domain_columns:
         return nothing
-    tolerance = config.scale_tolerance + 0.03  # the phases themselves differ by 3 % in period
-    period = (IN_PLANE_PERIOD_NM * (1 - tolerance), IN_PLANE_PERIOD_NM * (1 + tolerance))
-    triples = find_triples(yx_nm, amplitude, period)
+    triples = find_triples(yx_nm, amplitude, row_periods_nm(config))
     directions = candidate_directions(triples, config.min_domain_columns)
     if not directions:
         return nothing

@@ -45,7 +45,16 @@ def link_rows(yx_nm: np.ndarray, amplitude: np.ndarray, frames: Frames) -> tuple
     return np.where(frames.domain >= 0, label, -1), right
 
 
-def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, config: ClassifyConfig) -> pd.DataFrame:
+def measure_gaps(
+    micrograph: Micrograph,
+    columns: Columns,
+    frames: Frames,
+    *,
+    straight_nm: np.ndarray,
+    row_id: np.ndarray,
+    right: np.ndarray,
+    config: ClassifyConfig,
+) -> pd.DataFrame:
     """Stacking shift and interlayer ratio of every gap.
 
     Parameters
@@ -56,6 +65,10 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
         Localized columns.
     frames : Frames
         Their local frames.
+    straight_nm : numpy.ndarray
+        (N, 2) positions without line errors, which shifts are read from; light is where the columns were imaged.
+    row_id, right : numpy.ndarray
+        (N,) row of each column and the next column along it, from `link_rows`.
     config : ClassifyConfig
         Settings.
 
@@ -68,8 +81,7 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
     """
     yx, sigma = columns.yx_nm, columns.sigma_nm
     amplitude = columns.table["amplitude"].to_numpy(dtype=float)
-    pairs, along, _ = stack_pairs(yx, amplitude, frames.row, frames.domain, config.ratio_range)
-    row_id, right = link_rows(yx, amplitude, frames)
+    pairs, along, _ = stack_pairs(straight_nm, amplitude, frames.row, frames.domain, config.ratio_range)
     domain = frames.domain[pairs[:, 0]] if len(pairs) else np.zeros(0, dtype=int)
     shift = along.copy()
     for k, offset in enumerate(frames.shift_offset):
@@ -83,7 +95,8 @@ def measure_gaps(micrograph: Micrograph, columns: Columns, frames: Frames, confi
     straight = np.abs(shift) < O1_HALF_WIDTH
     site = np.where(straight[:, None], middle, middle + 0.5 * row)
     period = np.linalg.norm(row, axis=1)
-    variance = (sigma[pairs] ** 2).sum(axis=(1, 2)) / 2 + config.shift_systematic_nm**2
+    along_row = row / period[:, None]
+    variance = ((sigma[pairs] * along_row[:, None, :]) ** 2).sum(axis=(1, 2))
     ratio, ratio_err, site_column = _interlayer_ratio(micrograph, columns, pairs, right, site)
     table = pd.DataFrame(
         {

@@ -4,22 +4,37 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.spatial import cKDTree
-from scipy.special import ndtr, softmax
+from scipy.special import ndtr
 
 from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.frames import Frames
+from atomseg.classify.rows import (
+    MEMORIES,
+    N_STATES,
+    Chains,
+    ShiftNoise,
+    chain_gaps,
+    core_share,
+    decide_rows,
+    log_evidence,
+    own_errors,
+    shift_noise,
+    stack_field,
+)
 from atomseg.types import Phase
 
 # States of a gap, in the order of the probability columns.
 STATES = (Phase.LAYERED, Phase.ROCKSALT, Phase.O1, Phase.UNRESOLVED)
 PROBABILITY_FIELDS = ("p_layered", "p_rocksalt", "p_o1", "p_unresolved")
 # Share of gaps whose shift fits nothing (overlapping stackings, dislocation cores, wrong columns).
-OUTLIER_PRIOR = 0.02
+OUTLIER_PRIOR = 0.01
 # Spread of interlayer occupancy between neighbouring columns of one place: binomial scatter of some 40 atoms plus its
 # gradient; sets how much a noisy site listens to its neighbours.
 OCCUPANCY_SPREAD = 0.2
 FEWEST_NEIGHBOURS = 3
-SWEEPS = 12
+SWEEPS = 2
+# Least share of the rarer stacking sense: twins are possible in every crystal.
+TWIN_SHARE = 0.05
 
 
 def neighbour_graphs(gaps: pd.DataFrame, frames: Frames) -> tuple[csr_matrix, csr_matrix]:
@@ -83,9 +98,20 @@ def _within_neighbours(value: np.ndarray, graph: csr_matrix) -> np.ndarray:
 
 
 def phase_probabilities(
-    gaps: pd.DataFrame, frames: Frames, config: ClassifyConfig
+    gaps: pd.DataFrame, frames: Frames, right: np.ndarray, config: ClassifyConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Posterior of every gap.
+
+    Parameters
+    ----------
+    gaps : pandas.DataFrame
+        From `measure_gaps`.
+    frames : Frames
+        Local frames of the columns.
+    right : numpy.ndarray
+        (N,) next column along the row, -1 where there is none.
+    config : ClassifyConfig
+        Settings.
 
     Returns
     -------
@@ -98,31 +124,66 @@ def phase_probabilities(
         return np.zeros((0, 4)), np.zeros(0), np.zeros(0)
     beside, above = neighbour_graphs(gaps, frames)
     occupancy, occupancy_err = smooth_occupancy(gaps, beside, above, config)
-    shift, err = gaps["shift"].to_numpy(), gaps["shift_err"].to_numpy()
-    density = np.stack([_wrapped_normal(shift - centre, err) for centre in (1 / 3, -1 / 3, 0.0)])
-    third = 0.5 * (density[0] + density[1])
+    stacking = stacking_probabilities(gaps, frames, above, right, config)
     full = ndtr((occupancy - config.occupancy_threshold) / occupancy_err)
-    prior = 1.0 - config.o1_prior - OUTLIER_PRIOR
-    likelihood = np.stack(
-        [
-            prior * third * (1 - full),
-            prior * third * full,
-            config.o1_prior * density[2],
-            np.full(len(gaps), OUTLIER_PRIOR),
-        ],
-        axis=1,
-    )
-    unary = np.log(likelihood + 1e-12)
-    # Mean field: stacking is what neighbours share; occupancy has already been shared above.
-    q = softmax(unary, axis=1)
-    same_row = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=float)
-    for _ in range(SWEEPS):
-        field = config.coupling_row * (beside @ q) @ same_row + config.coupling_stack * (above @ q)
-        q = softmax(unary + field, axis=1)
+    third = stacking[:, 0] + stacking[:, 1]
+    q = np.stack([third * (1 - full), third * full, stacking[:, 2], stacking[:, 3]], axis=1)
     return q, occupancy, occupancy_err
 
 
-def _wrapped_normal(x: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Normal density of a quantity that is defined modulo 1."""
-    x = (x + 0.5) % 1.0 - 0.5
-    return np.exp(-0.5 * (x / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+def stacking_probabilities(
+    gaps: pd.DataFrame, frames: Frames, above: csr_matrix, right: np.ndarray, config: ClassifyConfig
+) -> np.ndarray:
+    """(G, 4) probability of shift +1/3, -1/3, 0 and of none of these, decided row by row."""
+    chains = chain_gaps(gaps, right)
+    shift, claimed = gaps["shift"].to_numpy(dtype=float), gaps["shift_err"].to_numpy(dtype=float)
+    domain = gaps["domain"].to_numpy()
+    period = np.linalg.norm(frames.row[gaps["lower"].to_numpy()], axis=1)
+    out = np.zeros((len(gaps), 4))
+    for k in range(len(frames.shift_offset)):
+        mine = domain == k
+        if not mine.any():
+            continue
+        noise = shift_noise(shift, chains, mine) or ShiftNoise(float(np.median(claimed[mine])), 0.0, MEMORIES[0])
+        error = own_errors(claimed[mine], noise, config.shift_systematic_nm / float(np.median(period[mine])))
+        own = chains.of(mine)
+        states = _with_stack(
+            log_evidence(shift[mine], error),
+            above[mine][:, mine],
+            own,
+            noise=noise,
+            o1_prior=config.o1_prior,
+            strength=config.coupling_stack,
+        )
+        out[mine] = _without_cores(states, shift[mine], error, own)
+    return out
+
+
+def _without_cores(states: np.ndarray, shift: np.ndarray, error: np.ndarray, chains: Chains) -> np.ndarray:
+    """(G, 4): gaps in the core of a partial dislocation belong to the stacking on whose side of its middle they lie."""
+    padded = np.append(states[:, 0] - states[:, 1], 0.0)
+    along = padded[chains.index].sum(axis=1)
+    sense = np.where(along >= 0, 1.0, -1.0)
+    of_gap = np.ones(len(states) + 1)
+    of_gap[chains.index] = sense[:, None]
+    share = core_share(shift, error, of_gap[:-1])
+    core = states[:, 3]
+    out = np.stack([states[:, 0], states[:, 1], states[:, 2] + core * share, states[:, 4]], axis=1)
+    out[np.arange(len(out)), np.where(of_gap[:-1] > 0, 0, 1)] += core * (1.0 - share)
+    return out
+
+
+def _with_stack(
+    evidence: np.ndarray, above: csr_matrix, chains: Chains, *, noise: ShiftNoise, o1_prior: float, strength: float
+) -> np.ndarray:
+    """Rows decided one by one, then again with what the rows above and below them are (structured mean field)."""
+    sense = np.array([0.5, 0.5])
+    q = np.zeros((len(evidence), N_STATES))
+    for sweep in range(SWEEPS):
+        prior = np.append(sense * (1.0 - o1_prior - 2 * OUTLIER_PRIOR), [o1_prior, OUTLIER_PRIOR, OUTLIER_PRIOR])
+        field = stack_field(above, q, prior, strength) if sweep else np.zeros_like(q)
+        q = decide_rows(evidence, field, chains, prior=prior, noise=noise)
+        # The sense of a crystal is the same nearly everywhere; twins keep a small share.
+        sense = np.clip(q[:, :2].sum(axis=0) / max(float(q[:, :2].sum()), 1e-9), TWIN_SHARE, 1.0 - TWIN_SHARE)
+        sense = sense / sense.sum()
+    return q

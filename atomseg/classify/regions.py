@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
-from scipy.ndimage import binary_closing, distance_transform_edt
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import Delaunay, QhullError, cKDTree
-from skimage.draw import polygon
+from scipy.special import ndtr
 from skimage.measure import label
 
 from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.frames import Frames
 from atomseg.classify.posterior import STATES
+from atomseg.classify.rows import chain_gaps
 from atomseg.types import Micrograph, Phase
 
 # Empty circles of a crystal's column pattern are smaller than this: 0.27 nm between bare TM rows and in Si <110>,
@@ -20,6 +21,8 @@ from atomseg.types import Micrograph, Phase
 LARGEST_HOLE_NM = 0.38
 # Fewer square nanometres than this are not a crystal but stray detections.
 SMALLEST_CRYSTAL_NM2 = 1.5
+# A smaller hole is a cluster of vacancies or columns that were missed.
+SMALLEST_VACUUM_NM2 = 3.0
 # A pixel belongs to the nearest gap within this distance: a layer spacing and a half.
 REACH_NM = 0.7
 
@@ -98,6 +101,13 @@ def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.nda
     return outline_nm - distance_transform_edt(~inside, sampling=grid.step)
 
 
+def edge_in_view(micrograph: Micrograph, yx_nm: np.ndarray, config: ClassifyConfig) -> bool:
+    """Whether the crystal ends inside the image: more lies outside its outline than a few missing columns leave."""
+    grid = Grid.over(micrograph, config.grid_nm)
+    outside = crystal_distance(yx_nm, grid, config.outline_nm) < 0
+    return bool(_without_specks(outside, SMALLEST_VACUUM_NM2 / (grid.step[0] * grid.step[1])).any())
+
+
 def _mirror_at_borders(yx_nm: np.ndarray, grid: Grid, reach_nm: float) -> np.ndarray:
     """Columns and, mirrored across the image border, those near it: the crystal does not end before the image."""
     out = yx_nm
@@ -131,6 +141,7 @@ def paint(
     columns_yx_nm: np.ndarray,
     *,
     frames: Frames,
+    right: np.ndarray,
     gaps: pd.DataFrame,
     probability: np.ndarray,
     config: ClassifyConfig,
@@ -138,7 +149,7 @@ def paint(
     """Phase, confidence and occupancy of every pixel.
 
     Layered and rocksalt part where the interlayer occupancy, interpolated between its sites, crosses the threshold;
-    an O1 gap is the strip between its two TM rows, drawn exactly.
+    O1 and unresolved where the nearest pair of columns one layer apart says so.
 
     Returns
     -------
@@ -158,22 +169,49 @@ def paint(
     distance, nearest = cKDTree(site).query(grid.points, distance_upper_bound=REACH_NM, workers=2)
     judged = np.isfinite(distance)
     nearest = np.where(judged, nearest, 0).astype(np.int32)
-    field = _interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest)
-    occupancy_px = grid.to_pixels(field, shape, order=1)
     state = probability.argmax(axis=1)
-    unsure = judged & (state[nearest] == STATES.index(Phase.UNRESOLVED))
-    judged_px = grid.to_pixels((judged & ~unsure).reshape(grid.shape), shape, order=0)
-    judged_px &= crystal
-    named = np.where(occupancy_px >= config.occupancy_threshold, _code(Phase.ROCKSALT), _code(Phase.LAYERED))
-    labels = np.where(judged_px, named, labels)
-    if (state == STATES.index(Phase.O1)).any():
-        labels[_draw_o1(gaps, columns_yx_nm, frames, state, micrograph) & crystal] = Phase.O1
-    occupancy = np.where(judged_px, occupancy_px, np.float32(np.nan))
-    by_code = np.zeros((len(probability), len(Phase)), np.float32)
-    by_code[:, [int(s) for s in STATES]] = probability
-    nearest_px = grid.to_pixels(nearest.reshape(grid.shape), shape, order=0)
-    confidence = np.where(labels == Phase.NONE, np.float32(1.0), by_code[nearest_px, labels])
-    return labels, confidence, occupancy
+    band = _nearest_pair(gaps, columns_yx_nm, grid, _holes(gaps, columns_yx_nm, frames, right, state))
+    occupancy_px = grid.to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape, order=1)
+    o1, unsure = state == STATES.index(Phase.O1), state == STATES.index(Phase.UNRESOLVED)
+    third = ~(o1 | unsure)
+    judged_px = grid.to_pixels(judged.reshape(grid.shape), shape, order=0) & crystal
+    band_px = grid.to_pixels(band.reshape(grid.shape), shape, order=0)
+    full_px = ndtr((occupancy_px - config.occupancy_threshold) / gaps["occupancy_err"].to_numpy(np.float32)[band_px])
+    full = full_px >= 0.5
+    named = np.where(full, _code(Phase.ROCKSALT), _code(Phase.LAYERED))
+    labels = np.where(judged_px & third[band_px], named, labels)
+    labels[judged_px & o1[band_px]] = Phase.O1
+    certainty = probability[:, :2].sum(axis=1).astype(np.float32)[band_px] * np.where(full, full_px, 1 - full_px)
+    own = probability[np.arange(len(state)), state].astype(np.float32)[band_px]
+    confidence = np.where(labels == Phase.NONE, np.float32(1.0), np.where(third[band_px], certainty, own))
+    confidence[crystal & ~judged_px] = 1.0
+    occupancy = np.where(judged_px & ~unsure[band_px], occupancy_px, np.float32(np.nan))
+    return labels, confidence.astype(np.float32), occupancy
+
+
+def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np.ndarray) -> np.ndarray:
+    """(ny·nx,) gap whose pair of columns is nearest to each point.
+
+    The middle of the pair, not the interlayer site beside it, so that faults do not shift to one side. Where one column
+    of a row was not found, the gap before the hole stands there too: a hole is filled from its own row.
+    """
+    middle = 0.5 * (yx_nm[gaps["lower"].to_numpy()] + yx_nm[gaps["upper"].to_numpy()])
+    before, after = missing
+    points = np.concatenate([middle, 0.5 * (middle[before] + middle[after])])
+    number = np.concatenate([np.arange(len(middle)), before]).astype(np.int32)
+    _, found = cKDTree(points).query(grid.points, workers=2)
+    return number[found]
+
+
+def _holes(gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, right: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """(2, K) gaps of one state before and after a hole of one gap in a row."""
+    following = chain_gaps(gaps, right).following
+    before = np.flatnonzero(following >= 0)
+    lower = gaps["lower"].to_numpy()
+    step = np.linalg.norm(yx_nm[lower[following[before]]] - yx_nm[lower[before]], axis=1)
+    before = before[step > 1.5 * np.linalg.norm(frames.row[lower[before]], axis=1)]
+    before = before[state[before] == state[following[before]]]
+    return np.stack([before, following[before]])
 
 
 def _code(phase: Phase) -> np.uint8:
@@ -191,20 +229,3 @@ def _interpolate(site: np.ndarray, value: np.ndarray, grid: Grid, nearest: np.nd
         except QhullError:
             pass  # sites on one line: the nearest value is all there is
     return flat.reshape(grid.shape)
-
-
-def _draw_o1(
-    gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, state: np.ndarray, micrograph: Micrograph
-) -> np.ndarray:
-    """(H, W) bool, the strips between TM rows whose gap is O1: one parallelogram a pair of columns."""
-    mask = np.zeros(micrograph.shape, dtype=bool)
-    pixel = np.asarray(micrograph.calibration.pixel_size_nm)
-    chosen = gaps[state == STATES.index(Phase.O1)]
-    for lower, upper in zip(chosen["lower"], chosen["upper"], strict=True):
-        a, b = yx_nm[lower], yx_nm[upper]
-        half_a, half_b = 0.5 * frames.row[lower], 0.5 * frames.row[upper]
-        corner = np.stack([a - half_a, a + half_a, b + half_b, b - half_b]) / pixel
-        rr, cc = polygon(corner[:, 0], corner[:, 1], shape=micrograph.shape)
-        mask[rr, cc] = True
-    # Rounding leaves one-pixel seams between neighbouring cells; closing fills them and moves no outer edge.
-    return binary_closing(mask, np.ones((3, 3), dtype=bool)) | mask

@@ -1,12 +1,14 @@
 """Shear of the scan, read off the lattice: what it adds to the stacking shifts, and how that varies over the image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 # Stacking shifts of a layered oxide are 0 or +-1/3, so three times the shift is a whole number: the mean phasor of that
 # is 1 without noise, 0.4 at 12 pm of jitter a column, 0.2 at 17 pm, and 0 for random shifts.
 SHIFT_ORDER = 0.2
+# A slope must make them agree this well: the best of 81 slopes reaches 0.3 by chance in 100 pairs.
+STEEP_SHIFT_ORDER = 0.45
 # The mean phasor of the shift itself, when all shifts are one: 0.75 at 21 pm of error a column, 0 for random shifts.
 # Worse scans can not tell O1 from O3 gap by gap, and are not judged.
 COMMON_SHIFT_ORDER = 0.75
@@ -63,46 +65,57 @@ def stacking_offset(shift: np.ndarray, yx_nm: np.ndarray) -> ShiftOffset | None:
     yx_nm : numpy.ndarray
         (N, 2) where, nm.
     """
-    folds, order = 3, _order(shift, 3)
-    if order < SHIFT_ORDER:
-        folds, order = 1, _order(shift, 1)
-        if order < COMMON_SHIFT_ORDER:
-            return None
-    mean = float(np.angle(np.exp(2j * np.pi * folds * shift).mean()) / (2 * np.pi * folds))
-    multiple = round(3 * mean) / 3
-    if abs(mean - multiple) > LARGEST_SHIFT_OFFSET:
+    if len(shift) == 0:
         return None
     low, high = yx_nm.min(axis=0), yx_nm.max(axis=0)
-    flat = ShiftOffset(0.5 * (low + high), np.maximum(0.5 * (high - low), 1e-3), np.array([mean - multiple]))
-    return _sloping(flat, shift - multiple, yx_nm, folds)
+    flat = ShiftOffset(0.5 * (low + high), np.maximum(0.5 * (high - low), 1e-3), np.zeros(1))
+    for folds, least in ((3, SHIFT_ORDER), (1, COMMON_SHIFT_ORDER)):
+        slope, order, mean = _best_slope(flat, shift, yx_nm, folds)
+        if order < least:
+            continue
+        multiple = round(3 * mean) / 3
+        if abs(mean - multiple) > LARGEST_SHIFT_OFFSET:
+            return None
+        level = mean - multiple
+        return _refined(replace(flat, coefficients=np.array([level, *slope])), shift - multiple, yx_nm, folds)
+    return None
 
 
-def _order(shift: np.ndarray, folds: int) -> float:
-    """How well shifts agree modulo 1 / folds: 0 for random ones, 1 without noise."""
-    return float(abs(np.exp(2j * np.pi * folds * shift).mean())) if len(shift) else 0.0
+def _best_slope(flat: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: int) -> tuple[np.ndarray, float, float]:
+    """Slope (y, x) under which the shifts agree best modulo 1 / folds, how well they do, and their mean.
 
-
-def _sloping(flat: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: int) -> ShiftOffset:
-    """The offset as a polynomial of the place.
-
-    The best slope of a coarse grid comes first, since shifts are known modulo 1 / folds only and a fit that starts flat
-    can end a fold away; then scoring steps for von Mises errors, of first and of second degree.
+    Agreement is 0 for random shifts and 1 without noise. Without the slope, shifts that drift along the scan blur into
+    each other, and their mean is that of the blur.
     """
-    if len(shift) < LEAST_PAIRS_FOR_SLOPE:
-        return flat
     turn = 2 * np.pi * folds
-    terms = flat.terms(yx_nm, 6)
+    if len(shift) < LEAST_PAIRS_FOR_SLOPE:
+        phasor = np.exp(1j * turn * shift).mean()
+        return np.zeros(0), float(abs(phasor)), float(np.angle(phasor)) / turn
     grid = np.stack(np.meshgrid(SLOPES, SLOPES, indexing="ij"), axis=-1).reshape(-1, 2)
     some = slice(None, None, max(1, len(shift) // ENOUGH_PAIRS))
-    phasor = np.exp(1j * turn * (shift[some, None] - terms[some, 1:3] @ grid.T)).mean(axis=0)
+    phasors = np.exp(1j * turn * (shift[some, None] - flat.terms(yx_nm[some], 3)[:, 1:] @ grid.T)).mean(axis=0)
     # Of slopes that fit as well the smallest.
-    best = int(np.argmax(np.abs(phasor) - 0.1 * np.linalg.norm(grid, axis=1)))
-    level = float(np.angle(phasor[best] * np.exp(-1j * turn * flat.coefficients[0]))) / turn + flat.coefficients[0]
-    coefficients = np.array([level, *grid[best]])
+    best = int(np.argmax(np.abs(phasors) - 0.1 * np.linalg.norm(grid, axis=1)))
+    if abs(phasors[best]) < STEEP_SHIFT_ORDER:
+        best = int(np.argmin(np.linalg.norm(grid, axis=1)))
+    return grid[best], float(abs(phasors[best])), float(np.angle(phasors[best])) / turn
+
+
+def _refined(start: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: int) -> ShiftOffset:
+    """The offset as a polynomial of the place, of first and then of second degree.
+
+    Scoring steps for von Mises errors, from the best slope of a coarse grid: shifts are known modulo 1 / folds only,
+    and a fit that starts flat can end a fold away.
+    """
+    coefficients = start.coefficients
+    if len(coefficients) < 3:
+        return start
+    turn = 2 * np.pi * folds
+    terms = start.terms(yx_nm, 6)
     for n_terms in (3, 6) if len(shift) >= 4 * LEAST_PAIRS_FOR_SLOPE else (3,):
         coefficients = np.pad(coefficients, (0, n_terms - len(coefficients)))
         inverse = np.linalg.pinv(terms[:, :n_terms])
         for _ in range(12):
             off = turn * (shift - terms[:, :n_terms] @ coefficients)
             coefficients = coefficients + inverse @ np.sin(off) / (turn * max(float(np.cos(off).mean()), 0.2))
-    return ShiftOffset(flat.centre_nm, flat.half_nm, coefficients)
+    return replace(start, coefficients=coefficients)

@@ -1,15 +1,21 @@
 """The classification stage."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomseg.classify.config import ClassifyConfig
-from atomseg.classify.fitness import column_check, lattice_checks
-from atomseg.classify.frames import Frames, find_frames
+from atomseg.classify.exposure import exposure_checks
+from atomseg.classify.fitness import column_check, lattice_checks, reference_check
+from atomseg.classify.frames import Frames, find_frames, find_triples, row_periods_nm
 from atomseg.classify.gaps import link_rows, measure_gaps
+from atomseg.classify.layers import layer_table, stacking, stacking_checks
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
-from atomseg.classify.regions import REACH_NM, paint
+from atomseg.classify.reference import only, shows_layers
+from atomseg.classify.regions import REACH_NM, edge_in_view, paint
+from atomseg.classify.scan import ScanCorrected, without_line_errors
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
 
 GAP_FIELDS = (
@@ -43,31 +49,66 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is
         not one of a layered oxide down the close-packed zone.
     """
-    checks = [column_check(columns)]
-    frames = _no_frames(len(columns))
+    checks = [*exposure_checks(micrograph, columns), column_check(columns)]
+    amplitude = columns.table["amplitude"].to_numpy(dtype=float)
+    frames, corrected = _no_frames(len(columns)), ScanCorrected(columns.yx_nm, columns.yx_nm)
     if not _stopped(checks):
-        frames = find_frames(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), config)
-        checks += lattice_checks(columns, frames)
+        triples = find_triples(columns.yx_nm, amplitude, row_periods_nm(config))
+        corrected = without_line_errors(columns.yx_nm, triples)
+        frames = find_frames(corrected.all_waves, amplitude, config)
+        checks += lattice_checks(columns, frames, micrograph.calibration)
         if _stopped(checks):
             frames = _no_frames(len(columns))
-    gaps = measure_gaps(micrograph, columns, frames, config)
-    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, config)
-    gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
-    gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
-    labels, confidence, field = paint(
-        micrograph, columns.yx_nm, frames=frames, gaps=gaps, probability=probability, config=config
-    )
+    judged = _judge(micrograph, columns, corrected.all_waves, frames, config)
     if not _stopped(checks):
-        checks.append(_reference_check(labels))
+        shown = shows_layers(judged.gaps, judged.probability, frames)
+        at_edge = not shown.any() and edge_in_view(micrograph, columns.yx_nm, config)
+        checks.append(reference_check(frames, shown, at_edge=at_edge))
+        if not (shown.all() or at_edge):
+            frames = only(frames, shown)
+            judged = _judge(micrograph, columns, corrected.all_waves, frames, config)
+    gaps, probability = judged.gaps, judged.probability
+    labels, confidence, field = paint(
+        micrograph, columns.yx_nm, frames=frames, right=judged.right, gaps=gaps, probability=probability, config=config
+    )
+    layers = layer_table(gaps, columns.yx_nm, amplitude, frames)
+    together = stacking(layers)
+    if not _stopped(checks):
+        checks += stacking_checks(together)
     return PhaseMap(
         labels=labels,
         confidence=confidence,
         occupancy=field,
-        columns=_column_phases(columns, frames, gaps, probability, labels),
+        columns=_column_phases(columns, judged.row_id, gaps, probability, labels),
         gaps=gaps[list(GAP_FIELDS)],
         frames=_mean_frames(frames),
         checks=tuple(checks),
+        layers=layers,
+        stacking=together,
+        scan_corrected_nm=corrected.short_waves,
     )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Gaps with their phases, and the rows that they lie between."""
+
+    row_id: np.ndarray
+    right: np.ndarray
+    gaps: pd.DataFrame
+    probability: np.ndarray
+
+
+def _judge(
+    micrograph: Micrograph, columns: Columns, straight_nm: np.ndarray, frames: Frames, config: ClassifyConfig
+) -> _Judged:
+    """Rows, the gaps between them, and how likely each phase is in each."""
+    row_id, right = link_rows(straight_nm, columns.table["amplitude"].to_numpy(dtype=float), frames)
+    gaps = measure_gaps(micrograph, columns, frames, straight_nm=straight_nm, row_id=row_id, right=right, config=config)
+    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, right, config)
+    gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
+    gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
+    return _Judged(row_id, right, gaps, probability)
 
 
 def _no_frames(n: int) -> Frames:
@@ -76,21 +117,6 @@ def _no_frames(n: int) -> Frames:
 
 def _stopped(checks: list[Check]) -> bool:
     return any(check.verdict is Verdict.STOP for check in checks)
-
-
-def _reference_check(labels: np.ndarray) -> Check:
-    """Rocksalt without any layered crystal in view could be another fcc-like lattice: say so."""
-    counts = np.bincount(labels.ravel(), minlength=len(Phase))
-    share = float(counts[Phase.LAYERED] + counts[Phase.O1]) / max(1, int(counts[1:].sum()))
-    if share < 0.02:
-        return Check(
-            "layered_reference",
-            round(share, 4),
-            Verdict.WARN,
-            "no layered crystal in view: rocksalt here rests on the lattice's geometry alone, which other cubic "
-            "close-packed crystals share, and on the pixel size",
-        )
-    return Check("layered_reference", round(share, 4), Verdict.OK)
 
 
 def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
@@ -106,11 +132,10 @@ def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
 
 
 def _column_phases(
-    columns: Columns, frames: Frames, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
+    columns: Columns, row_id: np.ndarray, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
 ) -> pd.DataFrame:
     """Phase and evidence of each column: those of the gaps that it bounds or fills, its label that of its pixel."""
     n = len(columns)
-    row_id, _ = link_rows(columns.yx_nm, columns.table["amplitude"].to_numpy(dtype=float), frames)
     out = pd.DataFrame({"phase": np.full(n, int(Phase.UNRESOLVED))})
     shares, shift, occupancy, occupancy_err = _evidence(columns, gaps, probability)
     h, w = labels.shape

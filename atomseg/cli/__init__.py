@@ -1,4 +1,4 @@
-"""The command line: `atomseg map | simulate | train | evaluate | models`.
+"""The command line: `atomseg map | report | simulate | train | evaluate | models`.
 
 Nothing heavy is imported here: every command imports its stage when it runs, so that help starts at once.
 """
@@ -9,6 +9,7 @@ from atomseg._version import __version__
 from atomseg.cli.evaluate import evaluate_command
 from atomseg.cli.map import map_command
 from atomseg.cli.models import models_command
+from atomseg.cli.report import report_command
 from atomseg.cli.simulate import simulate_command
 from atomseg.cli.train import train_command
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command("map")(map_command)
 app.command("simulate")(simulate_command)
 app.command("train")(train_command)
+app.command("report")(report_command)
 app.command("evaluate")(evaluate_command)
 app.command("models")(models_command)
 

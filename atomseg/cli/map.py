@@ -1,7 +1,9 @@
 """`atomseg map`: micrographs in, tables, maps and figures out."""
 
+import sys
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +11,12 @@ import typer
 
 from atomseg.cli.errors import EXIT_FAILED, one_line_errors
 from atomseg.cli.options import check_device, check_frame, check_heads, check_workers, parse_outputs, parse_pixel_size
+from atomseg.cli.report import read_manifest, report_command
 from atomseg.errors import UsageError
 
 if TYPE_CHECKING:
     from atomseg.batch import BatchSettings, Job, Outcome
+    from atomseg.batch.cluster import Cluster
 
 
 _SAVE = typer.Option(
@@ -39,15 +43,25 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
         typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. measure.point_spacing_nm=0.5; repeatable."),
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
-    workers: Annotated[int, typer.Option(metavar="N", help="Processes, for many micrographs.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes, for many micrographs; by default as many as the cores, GPUs and memory allow.",
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster; not available yet, use --workers."),
+        typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster that runs already, e.g. tcp://node1:8786."),
     ] = None,
     frame: Annotated[
         str, typer.Option(metavar="mean|N|all", help="Of a stack: the average, one frame, or each.")
     ] = "mean",
     save: Annotated[str | None, _SAVE] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with file, sample, particle, surface ...: compare groups when done."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Map again what is already there.")] = False,
 ) -> None:
     """Find columns, phases and the reconstruction thickness of micrographs.
@@ -55,55 +69,94 @@ def map_command(  # noqa: PLR0917 - Typer reads the options off the signature
     A finished micrograph is skipped on the next run, so an interrupted run is resumed by saying it again. Exit code
     0: all done; 1: some files failed or were refused (listed); 2: bad usage.
     """
-    if scheduler is not None:
-        raise UsageError("--scheduler is not available yet; use --workers N on one machine")
     size, frame, device = parse_pixel_size(pixel_size_nm), check_frame(frame), check_device(device)
     workers, outputs = check_workers(workers), parse_outputs(save)
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers and --scheduler exclude each other: a cluster that runs already has its workers")
 
     from atomseg.batch import BatchSettings, plan_jobs, prepare_output
-    from atomseg.batch.work import loaded_model
     from atomseg.config import load_map_config
 
+    if manifest is not None:
+        from atomseg.cohort import parse_manifest
+
+        parse_manifest(read_manifest(manifest), manifest)  # a mistake is told before hours of mapping, not after
+
     settings = BatchSettings(
-        output=output,
+        # Workers may have another working folder.
+        output=output.absolute(),
         config=load_map_config(config, set_ or ()),
         pixel_size_nm=size,
-        model=model,
         device=device,
         frame=frame,
         overwrite=overwrite,
         outputs=outputs,
     )
     jobs = plan_jobs(inputs, output)
-    network = loaded_model(model, device)  # a wrong model stops the batch before the first file, not in every file
-    check_heads(outputs, network.card.id, network.card.heads)
-    prepare_output(output)
-    counts = _run(jobs, settings, workers)
+    with _cluster(scheduler) as cluster:
+        settings = _with_model(settings, model, elsewhere=cluster is not None)
+        prepare_output(output)
+        counts = _run(jobs, settings, workers, cluster)
     typer.echo(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; results in {output}")
+    if manifest is not None:
+        report_command(output, manifest=manifest)
     if counts["failed"] or counts["refused"]:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _run(jobs: "list[Job]", settings: "BatchSettings", workers: int) -> Counter[str]:
+@contextmanager
+def _cluster(scheduler: str | None) -> "Iterator[Cluster | None]":
+    if scheduler is None:
+        yield None
+        return
+    from atomseg.batch.cluster import join_cluster
+
+    with join_cluster(scheduler) as cluster:
+        yield cluster
+
+
+def _with_model(settings: "BatchSettings", name: str | None, *, elsewhere: bool) -> "BatchSettings":
+    """The settings with the model found and checked: a wrong one stops the batch before the first file, not in each."""
+    from dataclasses import replace
+
+    from atomseg.batch.work import loaded_model
+    from atomseg.networks import choose_device
+
+    if not elsewhere:
+        choose_device(settings.device)
+    # On the CPU, where it is checked: a GPU's memory is for those who work on it.
+    network = loaded_model(name, "cpu")
+    check_heads(settings.outputs, network.card.id, network.card.heads)
+    return replace(settings, model=str(network.folder.absolute()), model_sha256=network.sha256)
+
+
+def _run(jobs: "list[Job]", settings: "BatchSettings", workers: int | None, cluster: "Cluster | None") -> Counter[str]:
     from tqdm import tqdm
 
-    from atomseg.batch import read_summary_table, run_jobs, write_cohort
-    from atomseg.batch.table import merge_rows, outcome_row
+    from atomseg.batch import CohortTable, run_jobs
 
-    earlier = read_summary_table(settings.output / "summary.csv")
-    outcomes: dict[Job, list[Outcome]] = {}
+    table = CohortTable(settings.output)
+    table.begin()
     counts: Counter[str] = Counter()
     with tqdm(total=len(jobs), unit="file", dynamic_ncols=True, disable=None) as bar:
-        results = run_jobs(jobs, settings, workers=min(workers, len(jobs)), on_stage=bar.set_postfix_str)
-        with closing(results):
-            for job, told in results:
-                outcomes[job] = told
-                counts.update(outcome.status for outcome in told)
-                rows = [outcome_row(outcome) for done in jobs for outcome in outcomes.get(done, ())]
-                write_cohort(merge_rows(earlier, rows, settings.output), settings.output)
-                for outcome in told:
-                    bar.write(_line(outcome))
-                bar.update()
+        results = run_jobs(
+            jobs,
+            settings,
+            workers=workers,
+            cluster=cluster,
+            on_stage=bar.set_postfix_str,
+            on_cluster=lambda text: bar.write(text, file=sys.stderr),
+        )
+        try:
+            with closing(results):
+                for _, told in results:
+                    counts.update(outcome.status for outcome in told)
+                    table.tell(told)
+                    for outcome in told:
+                        bar.write(_line(outcome))
+                    bar.update()
+        finally:
+            table.end()
     return counts
 
 

@@ -62,8 +62,10 @@ def check_heads(outputs: tuple[str, ...], model: str, heads: tuple[str, ...]) ->
             raise UsageError(f"--save {name}: model {model} does not answer it; use a later one, see atomseg models")
 
 
-def check_workers(workers: int) -> int:
-    """At least one process, and not more than could ever help."""
+def check_workers(workers: int | None) -> int | None:
+    """At least one process, and not more than could ever help; None leaves it open."""
+    if workers is None:
+        return None
     limit = 4 * (os.cpu_count() or 1)
     if not 1 <= workers <= limit:
         raise UsageError(f"--workers {workers}: allowed are 1 to {limit} on this machine")

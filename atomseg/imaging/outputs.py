@@ -8,6 +8,7 @@ from scipy.ndimage import affine_transform
 
 from atomseg.errors import ConfigError, ModelError
 from atomseg.imaging.canonical import CANONICAL_PIXEL_NM
+from atomseg.imaging.residual import unexplained
 from atomseg.types.prediction import Prediction
 
 OUTPUTS = ("circular_mask", "gaussian_mask", "denoised", "denoised_without_background", "super_resolved")
@@ -34,15 +35,15 @@ class OutputImage:
 
 
 def output_image(
-    name: str, prediction: Prediction, yx_px: np.ndarray, pixel_size_nm: tuple[float, float]
+    name: str, prediction: Prediction, image: np.ndarray, yx_px: np.ndarray, pixel_size_nm: tuple[float, float]
 ) -> OutputImage:
     """One of `OUTPUTS`.
 
     ``circular_mask`` is 1 within `MASK_RADIUS_NM` of a found column and 0 elsewhere. ``gaussian_mask`` is the heat map,
-    0 to 1. ``denoised`` is the micrograph without noise, ``denoised_without_background`` its columns alone at the width
-    that they have, ``super_resolved`` its columns at 35 pm standard deviation; these three are in the micrograph's
-    unit. All lie on its pixels; for ``super_resolved`` each is divided into the smallest whole number of parts of at
-    most 25 pm.
+    0 to 1. ``denoised`` is the micrograph without noise: what the network makes of it, and what it left out that noise
+    does not explain (`unexplained`). ``denoised_without_background`` is its columns alone at the width that they have,
+    ``super_resolved`` its columns at 35 pm standard deviation; these three are in the micrograph's unit. All lie on its
+    pixels; for ``super_resolved`` each is divided into the smallest whole number of parts of at most 25 pm.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def output_image(
         Which.
     prediction : Prediction
         What the network saw.
+    image : numpy.ndarray
+        (H, W) the micrograph.
     yx_px : numpy.ndarray
         (N, 2) found columns in input pixels.
     pixel_size_nm : tuple of float
@@ -70,13 +73,15 @@ def output_image(
         return OutputImage(np.clip(on_input_grid(prediction.heatmap, prediction), 0.0, 1.0), pixel_size_nm)
     if name == "super_resolved":
         parts = max(1, math.ceil(max(pixel_size_nm) / CANONICAL_PIXEL_NM - 1e-6))
-        image = np.maximum(on_input_grid(prediction.restored, prediction, parts=parts), 0.0)
-        return OutputImage(image, (pixel_size_nm[0] / parts, pixel_size_nm[1] / parts))
+        narrow = np.maximum(on_input_grid(prediction.restored, prediction, parts=parts), 0.0)
+        return OutputImage(narrow, (pixel_size_nm[0] / parts, pixel_size_nm[1] / parts))
     plane: np.ndarray | None = getattr(prediction, HEAD_OF_OUTPUT[name])
     if plane is None:
         raise ModelError(f"model {prediction.model_id} does not answer {name!r}; use a later one, see atomseg models")
-    image = on_input_grid(plane, prediction)
-    return OutputImage(image if name == "denoised" else np.maximum(image, 0.0), pixel_size_nm)
+    shown = on_input_grid(plane, prediction)
+    if name == "denoised":
+        return OutputImage(shown + unexplained(image, shown, pixel_size_nm), pixel_size_nm)
+    return OutputImage(np.maximum(shown, 0.0), pixel_size_nm)
 
 
 def on_input_grid(plane: np.ndarray, prediction: Prediction, *, parts: int = 1) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Folders that appear whole or not at all."""
 
 import errno
+import hashlib
 import os
 import shutil
 import uuid
@@ -20,6 +21,27 @@ _CAUSES = {
     errno.EEXIST: "a part of the path is a file; choose another output folder",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
+
+_PARTIAL, _OLD = ".partial", ".old"
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote `folder` left beside it.
+
+    A result that had moved aside for a new one comes back when the new one never took its place. Only for a caller that
+    knows that nobody writes the folder now.
+    """
+    folder = folder.absolute()
+    for path in folder.parent.glob(f"{_prefix(folder)}*"):
+        if path.suffix == _OLD and not folder.exists():
+            path.rename(folder)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix(folder: Path) -> str:
+    # A hash, because the name itself may be as long as names can be.
+    return f".atomseg-{hashlib.sha256(folder.name.encode()).hexdigest()[:12]}-"
 
 
 @contextmanager
@@ -50,7 +72,7 @@ def whole_folder(folder: Path, *, overwrite: bool, replaceable: Callable[[Path],
     """
     folder = folder.absolute()
     _check_target(folder, overwrite, replaceable)
-    temporary = folder.parent / f".atomseg-{uuid.uuid4().hex[:12]}.partial"
+    temporary = folder.parent / f"{_prefix(folder)}{uuid.uuid4().hex[:12]}{_PARTIAL}"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -110,7 +132,7 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     if not folder.exists():
         temporary.rename(folder)
     else:
-        aside = folder.parent / f".atomseg-{uuid.uuid4().hex[:12]}.old"
+        aside = folder.parent / f"{_prefix(folder)}{uuid.uuid4().hex[:12]}{_OLD}"
         folder.rename(aside)
         try:
             temporary.rename(folder)

@@ -14,6 +14,7 @@ from atomseg.errors import AtomsegError, OutputError
 from atomseg.imaging import OutputImage
 from atomseg.io.atomic import whole_folder
 from atomseg.io.foreign import first_line
+from atomseg.io.lattice import LATTICE_FILES, lattice_planes, lattice_tables, read_lattice, stored_lattice
 from atomseg.io.maps import read_map, write_map
 from atomseg.io.micrograph import read_micrograph
 from atomseg.io.summary import (
@@ -45,15 +46,18 @@ from atomseg.types import (
     Micrograph,
     PhaseMap,
     ReconstructionProfile,
+    Stacking,
 )
 from atomseg.types.columns import LOCALIZATION_FIELDS
+from atomseg.types.layers import LAYER_FIELDS
 from atomseg.types.phases import PHASE_FIELDS
-from atomseg.types.reconstruction import FAULT_FIELDS, PROFILE_FIELDS
+from atomseg.types.reconstruction import FAULT_FIELDS, MEASURED_FIELDS, PROFILE_FIELDS
 
 # Without these a folder is no complete result.
 _FILES = (
     "columns.csv",
     "gaps.csv",
+    "layers.csv",
     "thickness.csv",
     "faults.csv",
     "phases.tif",
@@ -95,7 +99,7 @@ def write_analysis(
     OutputError
         If the folder exists already or can not be written; nothing is left behind then.
     """
-    odd = [name for name in figures if Path(name).name != name or name in (*_FILES, _SUMMARY)]
+    odd = [name for name in figures if Path(name).name != name or name in (*_FILES, *LATTICE_FILES, _SUMMARY)]
     if odd:
         raise OutputError(f"a figure can not be named {odd[0]!r}: allowed are plain file names that no result file has")
     with whole_folder(Path(folder), overwrite=overwrite, replaceable=is_result_folder) as target:
@@ -126,7 +130,7 @@ def read_analysis(folder: Path) -> AnalysisRecord:
     """
     folder = Path(folder)
     summary = _read_summary(folder)
-    missing = [name for name in _FILES if not (folder / name).is_file()]
+    missing = [name for name in _files_of(summary) if not (folder / name).is_file()]
     if missing:
         raise OutputError(f"{folder} is not a complete result: {', '.join(missing)} missing; map the input again")
     try:
@@ -165,7 +169,14 @@ def result_matches(folder: Path, *, sha256: str, config: Mapping[str, object], m
         same = same and provenance["config"] == json_ready(config)
     except (OutputError, KeyError, TypeError):
         return False
-    return bool(same) and all((Path(folder) / name).is_file() for name in _FILES)
+    return bool(same) and all((Path(folder) / name).is_file() for name in _files_of(summary))
+
+
+def _files_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files that this result is complete with."""
+    stored = summary.get("stored")
+    has_lattice = isinstance(stored, Mapping) and stored.get("lattice") is not None
+    return (*_FILES, *LATTICE_FILES) if has_lattice else _FILES
 
 
 def _tables(record: AnalysisRecord) -> dict[str, pd.DataFrame]:
@@ -174,8 +185,10 @@ def _tables(record: AnalysisRecord) -> dict[str, pd.DataFrame]:
     return {
         "columns": columns_table(record),
         "gaps": gaps,
-        "thickness": record.thickness.points[list(PROFILE_FIELDS)],
+        "layers": record.phases.layers,
+        "thickness": record.thickness.points.filter([*PROFILE_FIELDS, *MEASURED_FIELDS]),
         "faults": record.thickness.faults[list(FAULT_FIELDS)],
+        **lattice_tables(record.lattice),
     }
 
 
@@ -186,6 +199,7 @@ def _planes(record: AnalysisRecord) -> dict[str, np.ndarray]:
         "restored": record.restored.astype(np.float32, copy=False),
         "occupancy": record.phases.occupancy.astype(np.float32, copy=False),
         "depth": record.thickness.depth_nm.astype(np.float32, copy=False),
+        **lattice_planes(record.lattice),
     }
 
 
@@ -195,6 +209,7 @@ def _stored(record: AnalysisRecord, tables: Mapping[str, pd.DataFrame]) -> dict[
         "frames": [frame_dict(frame) for frame in record.phases.frames],
         "phase_checks": [check_dict(check) for check in record.phases.checks],
         "thickness_warnings": list(record.thickness.warnings),
+        "lattice": stored_lattice(record.lattice),
         "types": {name: table_types(table) for name, table in tables.items()},
     }
 
@@ -214,7 +229,7 @@ def _read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
-    stored, types = summary["stored"], summary["stored"]["types"]
+    types = summary["stored"]["types"]
     table = read_table(folder / "columns.csv", types["columns"], COLUMN_TABLE_FIELDS)
     table["flags"] = flag_values(table["flags"])
     table["phase"] = phase_codes(table["phase"])
@@ -224,16 +239,18 @@ def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
     return AnalysisRecord(
         micrograph=micrograph,
         localized=Columns(table[list(LOCALIZATION_FIELDS)].copy()),
-        phases=_phase_map(folder, stored, table[list(PHASE_FIELDS)].copy()),
+        phases=_phase_map(folder, summary, table[list(PHASE_FIELDS)].copy()),
         thickness=_profile(folder, summary),
         restored=restored,
         checks=checks_from(summary["checks"]),
         warnings=(*warnings, note) if note and note not in warnings else warnings,
         provenance=provenance_from(summary["provenance"]),
+        lattice=read_lattice(folder, summary["stored"]),
     )
 
 
-def _phase_map(folder: Path, stored: Mapping[str, Any], columns: pd.DataFrame) -> PhaseMap:
+def _phase_map(folder: Path, summary: Mapping[str, Any], columns: pd.DataFrame) -> PhaseMap:
+    stored = summary["stored"]
     gaps = read_table(folder / "gaps.csv", stored["types"]["gaps"])
     return PhaseMap(
         labels=read_map(folder / "phases.tif", np.uint8),
@@ -243,6 +260,8 @@ def _phase_map(folder: Path, stored: Mapping[str, Any], columns: pd.DataFrame) -
         gaps=gaps.assign(phase=phase_codes(gaps["phase"])) if "phase" in gaps else gaps,
         frames=frames_from(stored["frames"]),
         checks=checks_from(stored["phase_checks"]),
+        layers=read_table(folder / "layers.csv", stored["types"]["layers"], LAYER_FIELDS),
+        stacking=Stacking(**summary["stacking"]),
     )
 
 

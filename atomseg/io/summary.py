@@ -33,8 +33,8 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
     Returns
     -------
     dict
-        Keys ``schema``, ``input``, ``calibration``, ``checks``, ``columns``, ``phase_fractions``, ``thickness``,
-        ``faults``, ``warnings`` and ``provenance``.
+        Keys ``schema``, ``input``, ``calibration``, ``checks``, ``columns``, ``phase_fractions``, ``stacking``,
+        ``thickness``, ``faults``, ``lattice``, ``dislocations``, ``warnings`` and ``provenance``.
     """
     calibration = record.micrograph.calibration
     summary = {
@@ -44,8 +44,11 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
         "checks": [check_dict(check) for check in record.checks],
         "columns": {"n": len(record.localized), "median_sigma_pm": _median_sigma_pm(record)},
         "phase_fractions": record.phases.fractions(),
+        "stacking": dataclasses.asdict(record.phases.stacking),
         "thickness": thickness_dict(record.thickness),
-        "faults": _faults(record.thickness.faults),
+        "faults": _faults(record.thickness.faults) | (record.lattice.fault_summary if record.lattice else {}),
+        "lattice": record.lattice.summary if record.lattice else None,
+        "dislocations": record.lattice.dislocation_summary if record.lattice else None,
         "warnings": list(record.warnings),
         "provenance": dataclasses.asdict(record.provenance),
     }
@@ -88,7 +91,8 @@ def thickness_dict(profile: ReconstructionProfile) -> dict[str, Any] | None:
 def thickness_from(entry: Mapping[str, Any]) -> ThicknessSummary:
     """One surface from its dictionary."""
     names = {field.name: field.name for field in dataclasses.fields(ThicknessSummary)} | {"thickness_class": "class"}
-    return ThicknessSummary(**{name: entry[key] for name, key in names.items()})
+    # A result of an earlier version lacks what has a default.
+    return ThicknessSummary(**{name: entry[key] for name, key in names.items() if key in entry})
 
 
 def _thickness(summary: ThicknessSummary) -> dict[str, Any]:

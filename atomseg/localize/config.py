@@ -24,7 +24,8 @@ class LocalizeConfig(StageConfig):
     tolerance_pm : float
         The fit of a column ends when its own and its neighbours' steps are smaller than this, pm.
     min_significance : float
-        A column is not seen when its amplitude is below this many errors and the network is unsure.
+        A column is not seen when its amplitude is below this many errors and the network is unsure. Where bright
+        columns have less than twice as many, the network's odds and the fitted light decide together.
     sure_probability : float
         Detection probability from which a column is kept however dim it is.
 

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.errors import covariances
+from atomseg.localize.evidence import unseen
 from atomseg.localize.jitter import line_jitter
 from atomseg.localize.learn import (
     FWHM_PER_SIGMA,
@@ -87,7 +88,8 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
         device=device,
     )
     table = found.table
-    dim = table["amplitude"] < config.min_significance * table["amplitude_err"]
+    light, error, chance = (table[name].to_numpy(float) for name in ("amplitude", "amplitude_err", "probability"))
+    dim = unseen(found.yx_nm, light, error, chance, config.min_significance)
     kept = table[~(dim & (table["probability"] < config.sure_probability))].reset_index(drop=True)
     return Columns(kept.assign(id=np.arange(len(kept))))
 

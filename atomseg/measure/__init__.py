@@ -1,6 +1,8 @@
-"""PhaseMap -> ReconstructionProfile: surface, depth, thickness with censoring, faults."""
+"""PhaseMap -> ReconstructionProfile: surface, depth, thickness with censoring, faults; Columns -> LatticeMaps."""
 
 from atomseg.measure.config import MeasureConfig
+from atomseg.measure.lattice_config import LatticeConfig
+from atomseg.measure.lattice_stage import measure_lattice
 from atomseg.measure.stage import measure
 
-__all__ = ["MeasureConfig", "measure"]
+__all__ = ["LatticeConfig", "MeasureConfig", "measure", "measure_lattice"]

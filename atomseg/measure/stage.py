@@ -5,16 +5,22 @@ import pandas as pd
 
 from atomseg.measure.config import MeasureConfig
 from atomseg.measure.faults import find_faults
-from atomseg.measure.rays import Depths, attached_zone, cast, depth_map, smooth_occupancy
-from atomseg.measure.statistics import Z90, summarize_points
-from atomseg.measure.surface import Surface, find_surfaces, sample_maps, upsample
-from atomseg.types import Calibration, LatticeFrame, PhaseMap, ReconstructionProfile, ThicknessSummary
-from atomseg.types.reconstruction import PROFILE_FIELDS
+from atomseg.measure.overlayer import Overlayer, find_overlayer, light_on_grid
+from atomseg.measure.rays import Depths, Neighbours, cast, depth_map, smooth_occupancy
+from atomseg.measure.statistics import point_interval, summarize_points
+from atomseg.measure.surface import Maps, Surface, find_surfaces, sample_maps, smoother_normals, upsample
+from atomseg.measure.zone import find_zone
+from atomseg.types import Calibration, LatticeFrame, Micrograph, PhaseMap, ReconstructionProfile, ThicknessSummary
+from atomseg.types.reconstruction import MEASURED_FIELDS, PROFILE_FIELDS
 
 PERIOD_WITHOUT_FRAME_NM = 0.249
+# Normals are smoothed over this share of the layer's depth, where that is longer than the configured length.
+NORMAL_SHARE = 0.5
 
 
-def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -> ReconstructionProfile:
+def measure(
+    phases: PhaseMap, calibration: Calibration, config: MeasureConfig, *, micrograph: Micrograph | None = None
+) -> ReconstructionProfile:
     """Measure the reconstruction layer along every surface in view.
 
     Thickness is the depth along the inward normal of the deepest point of the reconstructed zone (rocksalt or O1) that
@@ -28,6 +34,8 @@ def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -
         Its pixel size.
     config : MeasureConfig
         Settings.
+    micrograph : Micrograph, optional
+        The image itself, for the overlayer; without it ``overlayer_nm`` is unknown.
 
     Returns
     -------
@@ -35,22 +43,15 @@ def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -
         Without points and summary when no surface is in view or no crystal of it was judged.
     """
     pixel = calibration.pixel_size_nm
-    maps = sample_maps(phases.labels, phases.occupancy, pixel, config.grid_nm)
+    maps = sample_maps(phases, pixel, config.grid_nm)
     surfaces = find_surfaces(maps, config) if phases.frames else []
     depth = upsample(depth_map(maps, surfaces), phases.labels.shape)
     period = float(np.hypot(*phases.frames[0].row_yx_nm)) if phases.frames else PERIOD_WITHOUT_FRAME_NM
     faults = find_faults(phases.gaps, depth, pixel, period)
     if not surfaces:
-        points = pd.DataFrame({name: pd.Series(dtype=float) for name in PROFILE_FIELDS})
+        points = pd.DataFrame({name: pd.Series(dtype=float) for name in (*PROFILE_FIELDS, *MEASURED_FIELDS)})
         return ReconstructionProfile(points=points, faults=faults, depth_nm=depth)
-    zone, occupancy = attached_zone(maps, config), smooth_occupancy(maps)
-    tables = [
-        _points(
-            k, surface, cast(maps, zone, occupancy, surface, config), frame=phases.frames[0], pixel=pixel, config=config
-        )
-        for k, surface in enumerate(surfaces)
-    ]
-    points = pd.concat(tables, ignore_index=True)
+    points = _all_points(maps, surfaces, phases.frames[0], pixel=pixel, config=config, micrograph=micrograph)
     # Rays that leave the view at once say nothing.
     judged = points[points["available_nm"] >= config.detection_limit_nm]
     if len(judged) == 0:
@@ -66,14 +67,40 @@ def measure(phases: PhaseMap, calibration: Calibration, config: MeasureConfig) -
         depth_nm=depth,
         summary=summarize_points(judged, config),
         surfaces=each,
-        warnings=(*_unlike(each), *_warnings(judged)),
+        warnings=(*_unlike(each), *_warnings(judged), *_hidden(judged)),
     )
+
+
+def _all_points(
+    maps: Maps,
+    surfaces: list[Surface],
+    frame: LatticeFrame,
+    *,
+    pixel: tuple[float, float],
+    config: MeasureConfig,
+    micrograph: Micrograph | None,
+) -> pd.DataFrame:
+    """thickness.csv."""
+    zone, occupancy, neighbours = find_zone(maps, config), smooth_occupancy(maps), Neighbours.of(surfaces)
+    light = None if micrograph is None else light_on_grid(micrograph, maps)
+    tables = []
+    for k, found in enumerate(surfaces):
+        surface, depths = found, cast(maps, zone, occupancy, found, neighbours=neighbours, config=config)
+        # What lies deep follows the surface on a scale of its depth: roughness above it does not turn its normal.
+        scale = NORMAL_SHARE * float(np.median(depths.thickness))
+        if scale > config.normal_smoothing_nm:
+            surface = smoother_normals(found, scale, config)
+            depths = cast(maps, zone, occupancy, surface, neighbours=neighbours, config=config)
+        cover = None if light is None else find_overlayer(light, maps, surface, config)
+        tables.append(_points(k, surface, depths, cover, frame=frame, pixel=pixel, config=config))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _points(
     surface_id: int,
     surface: Surface,
     depths: Depths,
+    cover: Overlayer | None,
     *,
     frame: LatticeFrame,
     pixel: tuple[float, float],
@@ -82,11 +109,8 @@ def _points(
     """Rows of thickness.csv for one surface."""
     stack = np.asarray(frame.stack_yx_nm) / np.hypot(*frame.stack_yx_nm)
     facet = np.rad2deg(np.arccos(np.clip(np.abs(surface.normal @ stack), 0, 1)))
-    t, event = depths.thickness, depths.event
-    variance = config.edge_sigma_nm**2 + config.front_sigma_nm**2 + (config.calibration_sigma * t) ** 2
-    half = Z90 * np.sqrt(variance)
-    none_seen = (t == 0) & (event == 1)
-    upper = np.where(none_seen, config.detection_limit_nm, t + half)
+    lower, upper = point_interval(depths, config)
+    n = len(surface.s_nm)
     return pd.DataFrame(
         {
             "surface_id": surface_id,
@@ -95,17 +119,33 @@ def _points(
             "x_px": surface.yx_nm[:, 1] / pixel[1],
             "normal_deg": np.rad2deg(np.arctan2(surface.normal[:, 0], surface.normal[:, 1])),
             "facet_deg": facet,
-            "thickness_nm": t,
-            "lower_nm": np.where(none_seen, 0.0, np.maximum(0.0, t - half)),
-            "upper_nm": np.where(event == 1, upper, np.nan),
+            "thickness_nm": depths.thickness,
+            "lower_nm": lower,
+            "upper_nm": upper,
             "t_50_nm": depths.t_50,
             "t_rocksalt_nm": depths.t_rocksalt,
             "t_mix_nm": depths.t_mix,
             "front_width_nm": depths.front_width,
             "available_nm": depths.available,
-            "event": event,
+            "event": depths.event,
             "reason": depths.reason,
+            "below_limit": ((depths.thickness < config.detection_limit_nm) & (depths.event == 1)).astype(int),
+            "hidden_from_nm": depths.hidden,
+            "overlayer_nm": np.full(n, np.nan) if cover is None else cover.thickness_nm,
+            "overlayer_event": np.zeros(n, dtype=int) if cover is None else cover.event,
+            "surface_kind": surface.kind,
         }
+    )
+
+
+def _hidden(points: pd.DataFrame) -> tuple[str, ...]:
+    """A sentence about reconstructed crystal that no surface reaches."""
+    below = points["hidden_from_nm"].dropna()
+    if len(below) == 0:
+        return ()
+    return (
+        f"reconstructed crystal lies below intact crystal, from {float(below.min()):.1f} nm under the surface on "
+        f"({100 * len(below) / len(points):.0f} % of the surface points): it is in no thickness",
     )
 
 

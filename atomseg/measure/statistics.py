@@ -1,12 +1,14 @@
 """Statistics of censored thickness along a surface."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
 from atomseg.measure.config import THICK_ABOVE_NM, THIN_BELOW_NM, MeasureConfig
+from atomseg.measure.rays import Depths
 from atomseg.types import ThicknessClass, ThicknessSummary
 
 Z90 = 1.6449  # half width of a central 90 % interval of the normal distribution
@@ -50,11 +52,40 @@ def km_quantile(value: np.ndarray, event: np.ndarray, q: float) -> float | None:
     return float(times[reached[0]]) if len(reached) else None
 
 
-def standard_error(mean: float, spread: float, length_nm: float, config: MeasureConfig) -> float:
-    """Error of a mean thickness: scatter over independent lengths, edge, front, calibration."""
-    independent = max(1.0, length_nm / config.correlation_nm)
-    systematic = config.edge_sigma_nm**2 + config.front_sigma_nm**2 + (config.calibration_sigma * mean) ** 2
-    return math.sqrt(spread**2 / independent + systematic)
+def point_interval(depths: Depths, config: MeasureConfig) -> tuple[np.ndarray, np.ndarray]:
+    """90 % interval of the depth at each point: edge, front, phase probabilities around it, pixel size.
+
+    Returns
+    -------
+    lower, upper : numpy.ndarray
+        (P,) nm; `upper` is NaN where the end was not seen, and at least the detection limit.
+    """
+    t, seen = depths.thickness, depths.event == 1
+    fixed = Z90**2 * (config.edge_sigma_nm**2 + (config.calibration_sigma * t) ** 2)
+    front = Z90 * config.front_sigma_nm
+    down = np.sqrt(fixed + np.maximum(front, t - depths.shallow) ** 2)
+    up = np.sqrt(fixed + np.maximum(front, depths.deep - t) ** 2)
+    below = t < config.detection_limit_nm
+    lower = np.where(below & seen, 0.0, np.maximum(0.0, t - down))
+    upper = np.maximum(t + up, config.detection_limit_nm)
+    return lower, np.where(seen, upper, np.nan)
+
+
+def standard_error(points: pd.DataFrame, mean: float, config: MeasureConfig) -> float:
+    """Standard error of the mean thickness of the stretch in view.
+
+    The errors of edge, front and pixel size are shared by neighbouring points and do not average out over one image:
+    the mean square of the points' own errors stands for them. Where points are censored, the mean is that of a model
+    (censoring that does not depend on thickness), and the scatter along the surface counts in proportion.
+    """
+    seen = points[points["event"] == 1]
+    below = seen["thickness_nm"] < config.detection_limit_nm
+    half = 0.5 * (seen["upper_nm"] - seen["lower_nm"])[~below].to_numpy(dtype=float)
+    shared = float(np.mean((half / Z90) ** 2)) if len(half) else 0.0
+    floor = config.edge_sigma_nm**2 + config.front_sigma_nm**2 + (config.calibration_sigma * mean) ** 2
+    independent = max(1.0, len(points) * config.point_spacing_nm / config.correlation_nm)
+    censored = 1.0 - len(seen) / len(points)
+    return math.sqrt(max(shared, floor) + censored * float(points["thickness_nm"].var(ddof=0)) / independent)
 
 
 def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSummary:
@@ -62,6 +93,7 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
     value, event = points["thickness_nm"].to_numpy(dtype=float), points["event"].to_numpy(dtype=int)
     n = len(value)
     censored_share = float(1 - event.mean())
+    extra = _measured_beside(points)
     if censored_share > 0.5:
         # The median if every censored point ended where it left the view: the layer is at least that thick.
         bound = float(np.median(value))
@@ -79,9 +111,10 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
             thickness_class="thick" if bounded.get("thick") == 1.0 else None,
             class_probability=bounded,
             n_points=n,
+            **extra,
         )
     mean = km_mean(value, event)
-    error = standard_error(mean, float(value.std()), n * config.point_spacing_nm, config)
+    error = standard_error(points, mean, config)
     probability = class_probabilities(mean, error)
     best = max(probability, key=lambda name: probability[name])
     none_seen = mean < config.detection_limit_nm / 2
@@ -98,7 +131,26 @@ def summarize_points(points: pd.DataFrame, config: MeasureConfig) -> ThicknessSu
         thickness_class=best,
         class_probability={str(name): share for name, share in probability.items()},
         n_points=n,
+        **extra,
     )
+
+
+def _measured_beside(points: pd.DataFrame) -> dict[str, Any]:
+    """What a summary says beside the thickness: kind of surface, detection limit, hidden reconstruction, overlayer."""
+    kinds = points["surface_kind"].unique()
+    hidden = points["hidden_from_nm"].dropna()
+    cover = points[points["overlayer_nm"].notna()]
+    value, event = cover["overlayer_nm"].to_numpy(dtype=float), cover["overlayer_event"].to_numpy(dtype=int)
+    known = len(cover) > 0.5 * len(points)
+    median = km_quantile(value, event, 0.5) if known and event.any() else None
+    return {
+        "surface_kind": kinds[0] if len(kinds) == 1 else None,
+        "below_limit_fraction": float(points["below_limit"].mean()),
+        "hidden_fraction": len(hidden) / len(points),
+        "hidden_from_nm": float(hidden.min()) if len(hidden) else None,
+        "overlayer_nm": median,
+        "overlayer_lower_bound_nm": float(np.median(value)) if known and median is None else None,
+    }
 
 
 def class_probabilities(mean_nm: float, error_nm: float) -> dict[ThicknessClass, float]:

@@ -1,13 +1,14 @@
 """The crystal's edge as a curve with inward normals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates, zoom
+from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 from skimage.measure import find_contours
 
 from atomseg.measure.config import MeasureConfig
-from atomseg.types import Phase
+from atomseg.measure.faces import curve_normals, split_at_tips, surface_kind
+from atomseg.types import Phase, PhaseMap, SurfaceKind
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Maps:
 
     labels: np.ndarray  # (H, W) uint8
     occupancy: np.ndarray  # (H, W) float32, NaN where unknown
+    reconstructed_probability: np.ndarray  # (H, W) float32, of rocksalt or O1; one half where crystal is not judged
     step_nm: tuple[float, float]
 
     @property
@@ -38,25 +40,37 @@ class Surface:
         (P,) arc length.
     closed : bool
         Whether the edge closes on itself (a pore, a particle).
+    kind : str
+        What it is a surface of, see `SurfaceKind`.
     """
 
     yx_nm: np.ndarray
     normal: np.ndarray
     s_nm: np.ndarray
     closed: bool
+    kind: SurfaceKind
 
 
-def sample_maps(labels: np.ndarray, occupancy: np.ndarray, pixel_size_nm: tuple[float, float], step_nm: float) -> Maps:
+def sample_maps(phases: PhaseMap, pixel_size_nm: tuple[float, float], step_nm: float) -> Maps:
     """Bring phase maps to an isotropic grid, the nearest pixel for each grid point."""
-    size = [max(2, int(np.ceil((n - 1) * p / step_nm)) + 1) for n, p in zip(labels.shape, pixel_size_nm, strict=True)]
-    rows = np.rint(np.linspace(0, labels.shape[0] - 1, size[0])).astype(int)
-    cols = np.rint(np.linspace(0, labels.shape[1] - 1, size[1])).astype(int)
-    step = tuple((n - 1) * p / (m - 1) for n, p, m in zip(labels.shape, pixel_size_nm, size, strict=True))
-    return Maps(labels[np.ix_(rows, cols)], occupancy[np.ix_(rows, cols)], (step[0], step[1]))
+    shape = phases.labels.shape
+    size = [max(2, int(np.ceil((n - 1) * p / step_nm)) + 1) for n, p in zip(shape, pixel_size_nm, strict=True)]
+    rows = np.rint(np.linspace(0, shape[0] - 1, size[0])).astype(int)
+    cols = np.rint(np.linspace(0, shape[1] - 1, size[1])).astype(int)
+    step = tuple((n - 1) * p / (m - 1) for n, p, m in zip(shape, pixel_size_nm, size, strict=True))
+    labels, occupancy, confidence = (
+        values[np.ix_(rows, cols)] for values in (phases.labels, phases.occupancy, phases.confidence)
+    )
+    probability = np.where(np.isin(labels, (Phase.ROCKSALT, Phase.O1)), confidence, 1.0 - confidence)
+    probability = np.where(labels == Phase.UNRESOLVED, np.float32(0.5), probability)
+    return Maps(labels, occupancy, probability.astype(np.float32), (step[0], step[1]))
 
 
 def find_surfaces(maps: Maps, config: MeasureConfig) -> list[Surface]:
-    """Edges between crystal and no crystal, the longest first; the image border is no edge."""
+    """Edges between crystal and no crystal, the longest first; the image border is no edge.
+
+    The two faces of a crack whose tip is in view are two surfaces.
+    """
     crystal = maps.crystal
     if crystal.all() or not crystal.any():
         return []
@@ -64,49 +78,50 @@ def find_surfaces(maps: Maps, config: MeasureConfig) -> list[Surface]:
     field = gaussian_filter(crystal.astype(np.float32), config.edge_smoothing_nm / step, mode="nearest")
     surfaces = []
     for contour in find_contours(field, 0.5):
-        closed = bool(np.allclose(contour[0], contour[-1]))
-        points = _resample(contour * step, config.point_spacing_nm)
-        if points is None or _length(points) < config.shortest_surface_nm:
+        whole = _resample(contour * step, config.point_spacing_nm)
+        if whole is None:
             continue
-        surfaces.append(_with_normals(points, closed, field, step, config))
+        for points, closed in split_at_tips(whole, bool(np.allclose(contour[0], contour[-1])), config):
+            if _length(points) < config.shortest_surface_nm:
+                continue
+            normal = _inward(points, closed, field, step, config)
+            kind = surface_kind(points, normal, closed, field, step)
+            surfaces.append(Surface(points, normal, arc_length(points), closed, kind))
     return sorted(surfaces, key=lambda surface: -surface.s_nm[-1])
 
 
+def arc_length(points: np.ndarray) -> np.ndarray:
+    """(P,) length along a curve from its first point, nm."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+
+
 def _length(points: np.ndarray) -> float:
-    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+    return float(arc_length(points)[-1])
 
 
 def _resample(points: np.ndarray, spacing: float) -> np.ndarray | None:
     """Points at equal arc length along a curve; None for a curve shorter than two spacings."""
-    s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    s = arc_length(points)
     if s[-1] < 2 * spacing:
         return None
     at = np.linspace(0, s[-1], max(3, round(s[-1] / spacing) + 1))
     return np.stack([np.interp(at, s, points[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _with_normals(
-    points: np.ndarray, closed: bool, field: np.ndarray, step: np.ndarray, config: MeasureConfig
-) -> Surface:
-    """Normals from the smoothed curve, turned towards the crystal."""
-    sigma = config.normal_smoothing_nm / config.point_spacing_nm
-    if closed:
-        smooth = gaussian_filter1d(points, sigma, axis=0, mode="wrap")
-        tangent = np.gradient(smooth, axis=0)
-    else:
-        # Point reflection at the ends keeps a straight edge straight up to the image border.
-        n = min(len(points) - 1, int(4 * sigma) + 1)
-        padded = np.concatenate([2 * points[0] - points[n:0:-1], points, 2 * points[-1] - points[-2 : -n - 2 : -1]])
-        tangent = np.gradient(gaussian_filter1d(padded, sigma, axis=0), axis=0)[n : n + len(points)]
-    normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+def _inward(points: np.ndarray, closed: bool, field: np.ndarray, step: np.ndarray, config: MeasureConfig) -> np.ndarray:
+    """(P, 2) normals of the smoothed curve, turned towards the crystal."""
+    normal = curve_normals(points, closed, config.normal_smoothing_nm / config.point_spacing_nm)
     ahead = map_coordinates(field, ((points + 0.6 * normal) / step).T, order=1, mode="nearest")
     behind = map_coordinates(field, ((points - 0.6 * normal) / step).T, order=1, mode="nearest")
     # One side of a contour is the crystal's everywhere: the majority decides for the whole curve.
-    if (ahead - behind).sum() < 0:
-        normal = -normal
-    s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    return Surface(points, normal, s, closed)
+    return -normal if (ahead - behind).sum() < 0 else normal
+
+
+def smoother_normals(surface: Surface, smoothing_nm: float, config: MeasureConfig) -> Surface:
+    """The same surface with normals that follow it on a longer scale."""
+    normal = curve_normals(surface.yx_nm, surface.closed, smoothing_nm / config.point_spacing_nm)
+    turned = normal if (normal * surface.normal).sum() > 0 else -normal
+    return replace(surface, normal=turned)
 
 
 def upsample(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

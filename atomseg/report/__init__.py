@@ -3,9 +3,11 @@
 from atomseg.report.cohort import cohort_html
 from atomseg.report.layers import LAYERS, Layer
 from atomseg.report.library import ASSETS, share_library
+from atomseg.report.maps_figure import maps_figure
 from atomseg.report.overview import figure_bytes, figure_files, overview_figure
 from atomseg.report.page import page_files, page_html
 from atomseg.report.style import PHASE_COLORS
+from atomseg.report.survival import cohort_figure, cohort_figure_files
 from atomseg.report.text import thickness_text
 
 __all__ = [
@@ -13,9 +15,12 @@ __all__ = [
     "LAYERS",
     "PHASE_COLORS",
     "Layer",
+    "cohort_figure",
+    "cohort_figure_files",
     "cohort_html",
     "figure_bytes",
     "figure_files",
+    "maps_figure",
     "overview_figure",
     "page_files",
     "page_html",

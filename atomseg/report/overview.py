@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from atomseg.report.maps_figure import maps_figure
 from atomseg.report.panels import (
     draw_columns,
     draw_layer_end,
@@ -79,9 +80,10 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
 
 
 def figure_files(record: AnalysisRecord) -> dict[str, bytes]:
-    """The overview figure as the files that go beside the tables."""
+    """The figures as the files that go beside the tables."""
     figure = overview_figure(record)
-    return {"overview.png": figure_bytes(figure, "png"), "overview.pdf": figure_bytes(figure, "pdf")}
+    files = {"overview.png": figure_bytes(figure, "png"), "overview.pdf": figure_bytes(figure, "pdf")}
+    return files if record.lattice is None else files | {"maps.png": figure_bytes(maps_figure(record), "png")}
 
 
 def zoom_window_nm(record: AnalysisRecord) -> tuple[float, float, float, float]:
@@ -185,11 +187,11 @@ def _zoom_panel(ax: Axes, record: AnalysisRecord, zoom: tuple[float, float, floa
 def _numbers_panel(ax: Axes, record: AnalysisRecord) -> None:
     ax.set_title("f  Result")
     ax.set_axis_off()
-    y, step = 0.93, 0.072
+    y, step = 0.97, 0.072
     for name, value in result_rows(record):
         lines = textwrap.wrap(value, 54) or [""]
-        ax.text(0.0, y, name, va="baseline", color="0.4", transform=ax.transAxes)
-        ax.text(0.19, y, "\n".join(lines), va="baseline", transform=ax.transAxes, linespacing=1.25)
+        ax.text(0.0, y, name, va="top", color="0.4", transform=ax.transAxes)
+        ax.text(0.19, y, "\n".join(lines), va="top", transform=ax.transAxes, linespacing=1.25)
         y -= step * (1 + 0.8 * (len(lines) - 1))
     warnings = warning_lines(record)
     if len(warnings) > _MOST_WARNINGS:

@@ -49,6 +49,17 @@ def phases_text(record: AnalysisRecord) -> str:
     return ", ".join(shares) or "no crystal found"
 
 
+def checks_text(record: AnalysisRecord) -> str:
+    """How many checks say what, and the names of those that are not ok."""
+    told = [
+        f"{verdict}: {', '.join(names)}"
+        for verdict in (Verdict.STOP, Verdict.WARN)
+        if (names := [check.name for check in record.checks if check.verdict is verdict])
+    ]
+    fine = sum(check.verdict is Verdict.OK for check in record.checks)
+    return "; ".join([*told, f"{fine} ok"]).replace("_", " ")
+
+
 def result_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
     """Names and values of the numbers that belong beside the picture."""
     size_y, size_x = (1e3 * size for size in record.micrograph.calibration.pixel_size_nm)
@@ -74,6 +85,7 @@ def result_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
     faults = len(record.thickness.faults)
     if faults:
         rows.append(("O1 faults", str(faults)))
+    rows.append(("Checks", checks_text(record)))
     rows.append(("Model", f"{record.provenance.model_id}, atomseg {record.provenance.version}"))
     return rows
 

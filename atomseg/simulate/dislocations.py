@@ -15,6 +15,8 @@ FROZEN_NM = 0.1
 SAME_COLUMN_NM = 0.11
 # Dislocations lie in this part of the view and keep a distance from each other.
 CENTRAL_PART, APART_NM = 0.6, 1.5
+# A fault that comes closer to a core than this would be part of it.
+FAULT_FREE_NM = 1.5
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,29 @@ def layered_dislocations(
         dislocations.append(replace(dislocation, poisson_ratio=ratio))
         faults.append(replace(fault, occupancy=uniform(rng, occupancy)))
     return tuple(dislocations), tuple(faults)
+
+
+def clear_faults(
+    faults: tuple[Fault, ...], dislocations: tuple[Dislocation, ...], bounded: tuple[Fault, ...], frame: RowFrame
+) -> tuple[Fault, ...]:
+    """The faults that meet no core, and none of the faults that the dislocations bound.
+
+    A fault that crosses the glide cut of a dislocation goes on one lattice vector further: it gets a step, as in a real
+    crystal.
+    """
+    return tuple(
+        fault
+        for fault in faults
+        if all(abs(fault.row - other.row) >= 4 for other in bounded)
+        and all(_gap_nm(fault, dislocation, frame) > FAULT_FREE_NM for dislocation in dislocations)
+    )
+
+
+def _gap_nm(fault: Fault, dislocation: Dislocation, frame: RowFrame) -> float:
+    """Distance of a core from a fault."""
+    u, v = dislocation.at_nm
+    beside = max(fault.u_nm[0] - u, 0.0, u - fault.u_nm[1])
+    return float(np.hypot(beside, v - fault.row * frame.row_nm))
 
 
 def partial_dislocation(

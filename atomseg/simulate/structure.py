@@ -8,7 +8,7 @@ import numpy as np
 from atomseg.simulate.cathode import Lattice, Reconstruction, build_cathode, draw_lattice, draw_strain
 from atomseg.simulate.config import SceneConfig
 from atomseg.simulate.defects import Defects, draw_defects, with_vacancies, without_missing
-from atomseg.simulate.dislocations import lattice_dislocations, layered_dislocations
+from atomseg.simulate.dislocations import clear_faults, lattice_dislocations, layered_dislocations
 from atomseg.simulate.faults import Fault, draw_faults
 from atomseg.simulate.foil import Foil, draw_foil
 from atomseg.simulate.layer import Layer, draw_layers
@@ -106,11 +106,11 @@ def _cathode(config: SceneConfig, view: View, rng: np.random.Generator) -> Struc
     defects = draw_defects(config.defects, view, rng, layered=True)
     lattice, defects = _overlapped(lattice, defects, outline)
     if second == "none" and happens(rng, config.defects.p_dislocations):
-        # Their slip planes cross whatever faults there are: only the faults that they bound stay.
         step = lattice.sense * lattice.period_nm / 3.0
-        found, faults = layered_dislocations(
+        found, bounded = layered_dislocations(
             config.defects, view, lattice.frame, step, config.faults.occupancy, rng=rng
         )
+        faults = (*bounded, *clear_faults(faults, found, bounded, lattice.frame))
         defects = replace(defects, dislocations=found)
     change = Reconstruction(outline, layers, patches, faults, defects)
     sites = build_cathode(lattice, view, change, rng)

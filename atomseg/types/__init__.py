@@ -5,10 +5,12 @@ from atomseg.types.calibration import Calibration, CalibrationOrigin
 from atomseg.types.checks import Check, Verdict
 from atomseg.types.columns import Columns
 from atomseg.types.flags import ColumnFlag, decode_flags
+from atomseg.types.lattice import LatticeMaps
+from atomseg.types.layers import Stacking
 from atomseg.types.micrograph import Micrograph
 from atomseg.types.phases import LatticeFrame, Phase, PhaseMap
 from atomseg.types.prediction import Prediction
-from atomseg.types.reconstruction import ReconstructionProfile, ThicknessClass, ThicknessSummary
+from atomseg.types.reconstruction import ReconstructionProfile, SurfaceKind, ThicknessClass, ThicknessSummary
 from atomseg.types.scene import Scene
 from atomseg.types.stage import StageConfig
 
@@ -20,6 +22,7 @@ __all__ = [
     "ColumnFlag",
     "Columns",
     "LatticeFrame",
+    "LatticeMaps",
     "Micrograph",
     "Phase",
     "PhaseMap",
@@ -27,7 +30,9 @@ __all__ = [
     "Provenance",
     "ReconstructionProfile",
     "Scene",
+    "Stacking",
     "StageConfig",
+    "SurfaceKind",
     "ThicknessClass",
     "ThicknessSummary",
     "Verdict",

@@ -6,6 +6,7 @@ import numpy as np
 
 from atomseg.types.checks import Check
 from atomseg.types.columns import Columns
+from atomseg.types.lattice import LatticeMaps
 from atomseg.types.micrograph import Micrograph
 from atomseg.types.phases import PhaseMap
 from atomseg.types.prediction import Prediction
@@ -50,6 +51,8 @@ class AnalysisRecord:
         Versions, model, configuration.
     prediction : Prediction or None
         All that the network answered; None in an analysis that was read from a folder.
+    lattice : LatticeMaps or None
+        Spacing, strain, rotation, dislocations, profiles with depth; None where they were not measured.
     """
 
     micrograph: Micrograph
@@ -61,3 +64,4 @@ class AnalysisRecord:
     warnings: tuple[str, ...]
     provenance: Provenance
     prediction: Prediction | None = None
+    lattice: LatticeMaps | None = None

@@ -1,12 +1,13 @@
 """Phases: their codes, the lattice frames they are judged in, and the map."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 import pandas as pd
 
 from atomseg.types.checks import Check
+from atomseg.types.layers import LAYER_FIELDS, Stacking
 
 # Classification part of columns.csv.
 PHASE_FIELDS = (
@@ -83,6 +84,13 @@ class PhaseMap:
         Domains found, the largest first; empty when the lattice is not a layered oxide down the close-packed zone.
     checks : tuple of Check
         Fitness checks made on the way.
+    layers : pandas.DataFrame
+        One row a pair of successive TM rows, `LAYER_FIELDS`; empty where there are none.
+    stacking : Stacking
+        What the layers are together.
+    scan_corrected_nm : numpy.ndarray or None
+        (N, 2) positions (y, x) of the columns without what all columns of a scan line are displaced by, as far as it
+        changes within 2 nm of height; None where it was not asked for, and in a result that was read back.
     """
 
     labels: np.ndarray
@@ -92,6 +100,9 @@ class PhaseMap:
     gaps: pd.DataFrame
     frames: tuple[LatticeFrame, ...] = ()
     checks: tuple[Check, ...] = ()
+    layers: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LAYER_FIELDS), dtype=float))
+    stacking: Stacking = field(default_factory=Stacking)
+    scan_corrected_nm: np.ndarray | None = None
 
     def fractions(self) -> dict[str, float]:
         """Area of each phase as a fraction of the crystal, by `Phase.key`; empty when there is no crystal."""

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 ThicknessClass = Literal["thin", "intermediate", "thick"]
+# Outer: nothing faces it; crack: another face within a few nm across vacuum; pore: vacuum inside crystal.
+SurfaceKind = Literal["outer", "crack", "pore"]
 
 PROFILE_FIELDS = (
     "surface_id",
@@ -26,6 +28,8 @@ PROFILE_FIELDS = (
     "event",
     "reason",
 )
+# What the measurement adds to them.
+MEASURED_FIELDS = ("below_limit", "hidden_from_nm", "overlayer_nm", "overlayer_event", "surface_kind")
 FAULT_FIELDS = (
     "fault_id",
     "row_lower",
@@ -35,12 +39,14 @@ FAULT_FIELDS = (
     "length_nm",
     "ends_in_view",
     "surface_distance_nm",
+    "lamella_id",
+    "lamella_gaps",
 )
 
 
 @dataclass(frozen=True)
 class ThicknessSummary:
-    """Statistics of one surface, or of all of them together; lengths in nm, see `docs/outputs.md`."""
+    """Statistics of one surface, or of all of them together; lengths in nm, see `docs/thickness.md`."""
 
     mean_nm: float | None
     median_nm: float | None
@@ -54,6 +60,12 @@ class ThicknessSummary:
     thickness_class: ThicknessClass | None
     class_probability: dict[str, float]
     n_points: int
+    surface_kind: SurfaceKind | None = None  # None for several of different kinds
+    below_limit_fraction: float = 0.0
+    hidden_fraction: float = 0.0
+    hidden_from_nm: float | None = None
+    overlayer_nm: float | None = None
+    overlayer_lower_bound_nm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,8 @@ class ReconstructionProfile:
     Parameters
     ----------
     points : pandas.DataFrame
-        One row a surface point, `PROFILE_FIELDS`; empty when no surface is in view.
+        One row a surface point, `PROFILE_FIELDS`, of a measurement `MEASURED_FIELDS` too; empty when no surface is in
+        view.
     faults : pandas.DataFrame
         One row an O1 stacking fault, `FAULT_FIELDS`.
     depth_nm : numpy.ndarray

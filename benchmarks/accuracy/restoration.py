@@ -8,11 +8,11 @@ exact.
 
 Two truths, since the network promises a super-resolved image without background and a filter promises neither:
 
-- as imaged: the noise-free columns at their own width. The network's narrow columns are widened to it (a Gaussian of
-  sqrt(50² - w²) pm times 50² / w², w the width it was trained for: heights stay heights); from the filters the true
+- as imaged: the noise-free columns at their own width. From the output `denoised` and from the filters the true
   background is subtracted, which no user knows.
-- super-resolved: the same columns w = 35 pm wide. The filters get the affine scale that fits best (least squares on
-  the truth), and so does the network; the Wiener filter deconvolves by the right width.
+- super-resolved: the same columns w = 35 pm wide, w the width that the network was trained for. The filters get the
+  affine scale that fits best (least squares on the truth), and so does the network; the Wiener filter deconvolves by
+  the right width.
 
 PSNR and SSIM count the brightest true value as the peak. Filters (scikit-image): Gaussian, Wiener, non-local means,
 total variation, the last two with and without the Anscombe transform; their parameters are the best of a grid on
@@ -44,13 +44,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from record import RESULTS, write_json
 
+from atomseg.imaging import output_image
 from atomseg.infer import infer
 from atomseg.localize import LocalizeConfig, localize
 from atomseg.networks import Model, load_model
 from atomseg.train.targets import TargetConfig
-from atomseg.types import Calibration, CalibrationOrigin, Micrograph
+from atomseg.types import Calibration, CalibrationOrigin, Micrograph, Prediction
 
-COUNTS = (30.0, 100.0, 300.0, 1e3, 1e4)
+COUNTS = (30.0, 100.0, 300.0, 1e3, 1e4, 1e5)
 SIGMA_NM, SIDE_NM = 0.050, 7.0
 ROW_NM, STACK_NM, DIM, BACKGROUND = 0.249, 0.473, 0.15, 0.3
 TRUTHS = ("as imaged", "super-resolved")
@@ -226,9 +227,10 @@ def quality(picture: Picture, image: np.ndarray, truth: np.ndarray, *, affine: b
     return float(peak_signal_noise_ratio(b, a, data_range=peak)), similarity
 
 
-def widened(restored: np.ndarray, narrow_px: float, wide_px: float) -> np.ndarray:
-    """Narrow columns as wide ones of the same height."""
-    return np.asarray(gaussian_filter(restored, np.sqrt(wide_px**2 - narrow_px**2)) * (wide_px / narrow_px) ** 2)
+def as_imaged(picture: Picture, prediction: Prediction) -> np.ndarray:
+    """The output `denoised` without the true background."""
+    size = (picture.pixel_nm, picture.pixel_nm)
+    return output_image("denoised", prediction, picture.noisy, picture.yx_px, size).image - picture.background
 
 
 def compare(counts: float, model: Model, *, scenes: int, seed: int) -> list[dict[str, object]]:
@@ -240,8 +242,8 @@ def compare(counts: float, model: Model, *, scenes: int, seed: int) -> list[dict
     clean = {
         name: ([p.clean(width) for p in tuning], [p.clean(width) for p in judged]) for name, width in widths.items()
     }
-    restored = [infer(micrograph_of(p), model).restored for p in judged]
-    wide = [widened(r, narrow_nm / pixel_nm, SIGMA_NM / pixel_nm) for r in restored]
+    seen = [infer(micrograph_of(p), model) for p in judged]
+    restored, wide = [s.restored for s in seen], [as_imaged(p, s) for p, s in zip(judged, seen, strict=True)]
     rows: list[dict[str, object]] = []
     for truth, images in zip(TRUTHS, (wide, restored), strict=True):
         numbers = [quality(p, i, t, affine=truth != TRUTHS[0]) for p, i, t in _three(judged, images, clean[truth][1])]

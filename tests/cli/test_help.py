@@ -10,9 +10,12 @@ from typer.testing import CliRunner
 from atomseg import __version__
 from atomseg.cli import app
 
-COMMANDS = ("map", "simulate", "train", "evaluate", "models")
+COMMANDS = ("map", "report", "simulate", "train", "evaluate", "models")
 # What takes seconds to import.
-HEAVY = ("torch", "hyperspy", "rsciio", "matplotlib", "pandas", "scipy", "skimage", "lightning", "numpy")
+HEAVY = (
+    "torch", "hyperspy", "rsciio", "matplotlib", "pandas", "scipy", "skimage", "lightning", "numpy", "dask",
+    "distributed", "lifelines", "statsmodels",
+)  # fmt: skip
 
 
 def _fresh(code: str) -> "subprocess.CompletedProcess[str]":

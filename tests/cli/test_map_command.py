@@ -26,9 +26,11 @@ def test_one_file_gives_every_promised_file(invoke: Invoke, write_tif: Write, tm
     done = invoke("map", write_tif(tmp_path / "in" / "grain.tif"), "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert {file.name for file in (tmp_path / "out" / "grain").iterdir()} >= RESULT_FILES
-    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {"grain", "summary.csv", "report.html"}
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {
+        "grain", "summary.csv", "report.html", "assets",
+    }  # fmt: skip
     assert _table(tmp_path / "out").loc["grain", "status"] == "done"
-    assert "grain/overview.png" in (tmp_path / "out" / "report.html").read_text()
+    assert "grain/page.html" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_results_mirror_the_input_tree(invoke: Invoke, write_tif: Write, tmp_path: Path) -> None:
@@ -41,15 +43,32 @@ def test_results_mirror_the_input_tree(invoke: Invoke, write_tif: Write, tmp_pat
     assert (tmp_path / "out" / "b" / "x" / "summary.json").is_file()
 
 
+def test_a_manifest_compares_the_groups_when_the_maps_are_done(
+    invoke: Invoke, write_tif: Write, tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("x.tif", "y.tif")):
+        write_tif(tmp_path / "in" / name, seed=seed)
+    manifest = tmp_path / "samples.csv"
+    manifest.write_text("file,sample,particle\nx.tif,SC,1\ny.tif,QSC,1\n")
+    done = invoke("map", tmp_path / "in", "-o", tmp_path / "out", "--manifest", manifest)
+    assert "descriptive only" in done.output or "nothing to compare" in done.output, done.output
+    # A manifest that can not be used is told before anything is mapped.
+    manifest.write_text("sample,particle\nSC,1\n")
+    refused = invoke("map", tmp_path / "in", "-o", tmp_path / "other", "--manifest", manifest)
+    assert refused.exit_code == 2
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_finished_file_is_skipped_and_its_row_stays(invoke: Invoke, write_tif: Write, tmp_path: Path) -> None:
     image = write_tif(tmp_path / "x.tif")
     invoke("map", image, "-o", tmp_path / "out")
     before = (tmp_path / "out" / "x" / "summary.json").stat().st_mtime_ns
     again = invoke("map", image, "-o", tmp_path / "out")
     assert again.exit_code == 0
+    assert "1 skipped" in again.output
     assert (tmp_path / "out" / "x" / "summary.json").stat().st_mtime_ns == before
     row = _table(tmp_path / "out").loc["x"]
-    assert row["status"] == "skipped"
+    assert row["status"] == "done"  # the table tells what there is, not what this run had to do for it
     assert row["pixel_size_origin"] == "metadata"  # a skipped row carries the numbers of the result
 
 

@@ -43,12 +43,19 @@ def prediction():
     )
 
 
+def imaged():
+    """What a perfect camera sees of the wave that is the prediction's denoised image."""
+    y, x = ((np.arange(n) + 0.5) * p for n, p in zip(SHAPE, PIXEL_NM, strict=True))
+    return (2 * canonical_plane()[1](y[:, None], x[None])).astype(np.float32)
+
+
+IMAGE = imaged()
 COLUMNS = np.array([[10.0, 10.0], [30.4, 20.7]])
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_every_output_has_a_calibrated_picture_of_the_whole_field(prediction, name):
-    made = output_image(name, prediction, COLUMNS, PIXEL_NM)
+    made = output_image(name, prediction, IMAGE, COLUMNS, PIXEL_NM)
     assert made.image.dtype == np.float32
     field = [n * p for n, p in zip(made.image.shape, made.pixel_size_nm, strict=True)]
     assert field == pytest.approx([n * p for n, p in zip(SHAPE, PIXEL_NM, strict=True)])
@@ -57,7 +64,7 @@ def test_every_output_has_a_calibrated_picture_of_the_whole_field(prediction, na
 @pytest.mark.parametrize(("name", "factor", "offset"), [("denoised", 2, 0), ("super_resolved", 1, 0)])
 def test_pictures_lie_where_the_input_does(prediction, name, factor, offset):
     """Against the function that was sampled; cubic interpolation of 24 samples a wave is good to 1e-3 inside."""
-    made = output_image(name, prediction, COLUMNS, PIXEL_NM)
+    made = output_image(name, prediction, IMAGE, COLUMNS, PIXEL_NM)
     y, x = ((np.arange(n) + 0.5) * p for n, p in zip(made.image.shape, made.pixel_size_nm, strict=True))
     expected = factor * canonical_plane()[1](y[:, None], x[None]) + offset
     inner = (slice(6, -6), slice(6, -6))
@@ -65,15 +72,18 @@ def test_pictures_lie_where_the_input_does(prediction, name, factor, offset):
 
 
 def test_super_resolved_pixels_are_whole_parts_of_the_input_and_no_coarser_than_the_network(prediction):
-    coarse = output_image("super_resolved", prediction, COLUMNS, PIXEL_NM)
+    coarse = output_image("super_resolved", prediction, IMAGE, COLUMNS, PIXEL_NM)
     assert coarse.image.shape == (2 * SHAPE[0], 2 * SHAPE[1])
     assert max(coarse.pixel_size_nm) <= CANONICAL_NM
     fine = replace(prediction, scale=(1.0, 1.0), input_shape=prediction.restored.shape)
-    assert output_image("super_resolved", fine, COLUMNS, (0.025, 0.025)).image.shape == prediction.restored.shape
+    assert (
+        output_image("super_resolved", fine, fine.restored, COLUMNS, (0.025, 0.025)).image.shape
+        == prediction.restored.shape
+    )
 
 
 def test_the_mask_has_a_disc_of_fifty_picometres_a_column(prediction):
-    mask = output_image("circular_mask", prediction, COLUMNS, PIXEL_NM).image
+    mask = output_image("circular_mask", prediction, IMAGE, COLUMNS, PIXEL_NM).image
     assert set(np.unique(mask)) == {0.0, 1.0}
     rows, cols = np.mgrid[: SHAPE[0], : SHAPE[1]]
     away = [np.hypot((rows - y) * PIXEL_NM[0], (cols - x) * PIXEL_NM[1]) for y, x in COLUMNS]
@@ -85,8 +95,8 @@ def test_the_mask_has_a_disc_of_fifty_picometres_a_column(prediction):
 
 
 def test_columns_alone_are_never_negative_and_the_mask_stays_a_probability(prediction):
-    assert output_image("denoised_without_background", prediction, COLUMNS, PIXEL_NM).image.min() >= 0
-    mask = output_image("gaussian_mask", prediction, COLUMNS, PIXEL_NM).image
+    assert output_image("denoised_without_background", prediction, IMAGE, COLUMNS, PIXEL_NM).image.min() >= 0
+    mask = output_image("gaussian_mask", prediction, IMAGE, COLUMNS, PIXEL_NM).image
     assert 0 <= mask.min() <= mask.max() <= 1
 
 
@@ -94,6 +104,6 @@ def test_what_a_model_does_not_answer_is_an_error(prediction):
     old = replace(prediction, denoised=None, columns=None)
     for name in ("denoised", "denoised_without_background"):
         with pytest.raises(ModelError, match=r"none\.v0 does not answer"):
-            output_image(name, old, COLUMNS, PIXEL_NM)
+            output_image(name, old, IMAGE, COLUMNS, PIXEL_NM)
     with pytest.raises(ConfigError, match="super_resolved"):
-        output_image("denoise", prediction, COLUMNS, PIXEL_NM)
+        output_image("denoise", prediction, IMAGE, COLUMNS, PIXEL_NM)

@@ -72,8 +72,11 @@ KEYS = [
     "checks",
     "columns",
     "phase_fractions",
+    "stacking",
     "thickness",
     "faults",
+    "lattice",
+    "dislocations",
     "warnings",
     "provenance",
 ]

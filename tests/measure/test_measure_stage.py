@@ -19,13 +19,13 @@ def calibration(pixel=PIXEL):
     return Calibration((pixel, pixel), CalibrationOrigin.USER)
 
 
-def phase_map(labels, gaps=None):
+def phase_map(labels, gaps=None, confidence=None):
     labels = labels.astype(np.uint8)
     occupancy = np.where(labels == Phase.ROCKSALT, 1.0, 0.03).astype(np.float32)
     occupancy[labels == Phase.NONE] = np.nan
     return PhaseMap(
         labels=labels,
-        confidence=np.ones(labels.shape, np.float32),
+        confidence=np.ones(labels.shape, np.float32) if confidence is None else confidence.astype(np.float32),
         occupancy=occupancy,
         columns=pd.DataFrame(),
         gaps=pd.DataFrame({name: [] for name in GAP_FIELDS}) if gaps is None else gaps,
@@ -135,6 +135,15 @@ def test_ligament_reconstructed_throughout_is_censored_by_the_other_surface():
     profile = measure(phase_map(ligament), calibration(), CONFIG)
     assert profile.summary.censored
     assert set(profile.points["reason"]) == {"other_surface"}
+    # Each face owns the half of the ligament that is nearer to it.
+    assert abs(profile.summary.lower_bound_nm - 3.0) < 0.3  # the middle is looked for in steps of 0.3 nm
+
+
+def test_layer_across_a_ligament_is_not_this_faces():
+    _, x = coordinates()
+    profile = measure(phase_map(slab(4.0 - np.abs(x - 7.5), 1.5)), calibration(), CONFIG)
+    assert not profile.summary.censored
+    assert abs(profile.summary.mean_nm - 1.5) < EXACT_NM
 
 
 def test_layer_that_meets_unjudged_crystal_is_censored():
@@ -217,6 +226,146 @@ def test_facet_is_the_angle_between_normal_and_c():
     along = measure(phase_map(slab(y - 3, 2.0)), calibration(), CONFIG).points["facet_deg"].median()
     assert abs(across - 90) < 1
     assert abs(along) < 1
+
+
+@pytest.mark.parametrize("turn", [lambda m: m[::-1], lambda m: m[:, ::-1], np.rot90, np.transpose])
+def test_mirrors_and_quarter_turns_change_no_thickness(turn):
+    y, x = coordinates()
+    labels = slab(y - 3 - 0.8 * np.sin(x), 4.0 + 0.5 * np.cos(2 * x)).astype(np.uint8)
+    one = measure(phase_map(labels), calibration(), CONFIG).summary
+    other = measure(phase_map(turn(labels)), calibration(), CONFIG).summary
+    # The grid of 0.06 nm falls differently on the pixels of 0.03 nm.
+    assert abs(one.mean_nm - other.mean_nm) < 0.03
+    assert abs((one.upper_nm - one.lower_nm) - (other.upper_nm - other.lower_nm)) < 0.03
+
+
+def test_any_turn_changes_no_thickness():
+    y, x = coordinates(20.0)
+    means = []
+    for angle in (0, 17, 45, 71):
+        c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+        depth, along = (y - 10) * c + (x - 10) * s + 5.0, (x - 10) * c - (y - 10) * s
+        profile = measure(phase_map(slab(depth, 4.0 + 0.5 * np.sin(along))), calibration(), CONFIG)
+        middle = profile.points[profile.points["available_nm"] > 6.0]  # the part that every turn has in view
+        means.append(middle["thickness_nm"].mean())
+    assert np.ptp(means) < EXACT_NM  # a wave of 6.3 nm is cut at another phase by each turn: 0.05 nm of its 0.35 rms
+
+
+def test_steps_of_the_front_do_not_deepen_the_layer():
+    """The mean of a front in steps of a double cation row is its mean, not that of its tips."""
+    y, x = coordinates()
+    layer = 4.0 + 0.47 * (np.floor(x / 1.2) % 2)
+    profile = measure(phase_map(slab(y - 3, layer)), calibration(), CONFIG)
+    assert abs(profile.summary.mean_nm - layer.mean()) < EXACT_NM
+
+
+def test_single_faults_that_leave_the_layer_do_not_deepen_it():
+    y, x = coordinates()
+    labels = slab(y - 3, 2.0)
+    for at in (4.0, 5.5, 7.0, 11.0):  # as close as 1.5 nm: closing alone would fill the crystal between them
+        labels[(np.abs(x - at) < 0.22) & (y > 3)] = Phase.O1
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert abs(profile.summary.mean_nm - 2.0) < EXACT_NM
+
+
+def test_lamella_of_two_gaps_belongs_to_the_layer():
+    y, x = coordinates()
+    labels = slab(y - 3, 2.0)
+    labels[(np.abs(x - 7.0) < 0.47) & (y > 3) & (y < 10)] = Phase.O1
+    points = measure(phase_map(labels), calibration(), CONFIG).points
+    there = np.abs(points["x_px"] * PIXEL - 7.0) < 0.3
+    assert (points.loc[there, "thickness_nm"] - 7.0).abs().max() < EXACT_NM
+
+
+def test_patches_deep_below_an_intact_surface_are_told_of():
+    y, x = coordinates()
+    labels = slab(y - 3, 0.0)
+    labels[np.hypot(y - 7, x - 7.5) < 1.5] = Phase.ROCKSALT
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert profile.summary.mean_nm == 0.0
+    assert abs(profile.summary.hidden_from_nm - 2.5) < EXACT_NM
+    assert abs(profile.summary.hidden_fraction - 3.0 / 15.0) < 0.03  # a point every 0.3 nm
+    assert any("below intact crystal" in warning for warning in profile.warnings)
+    assert measure(phase_map(slab(y - 3, 2.0)), calibration(), CONFIG).summary.hidden_from_nm is None
+
+
+def test_behind_a_patchy_layer_a_short_layered_stretch_is_no_bulk():
+    y, x = coordinates()
+    depth = y - 3.0
+    labels = slab(depth, 99.0)
+    labels[(np.sin(np.pi * x / 1.5) * np.sin(np.pi * depth / 1.5) > 0.2) & (depth > 0.3)] = Phase.LAYERED
+    # The view ends inside a row of islands: under half of the rays end in one, none in bulk.
+    cut = measure(phase_map(labels[: round(11.0 / PIXEL)]), calibration(), CONFIG)
+    assert cut.summary.censored
+    assert cut.summary.censored_fraction > 0.95
+
+
+def test_uncertain_front_widens_the_interval_on_its_side():
+    y, _ = coordinates()
+    depth = y - 3
+    confidence = np.where((depth > 4.0) & (depth < 5.5), 0.8, 1.0)  # below the front: 20 % rocksalt for 1.5 nm
+    sure = measure(phase_map(slab(depth, 4.0)), calibration(), CONFIG).points
+    unsure = measure(phase_map(slab(depth, 4.0), confidence=confidence), calibration(), CONFIG).points
+    assert abs(unsure["upper_nm"].median() - 5.5) < 0.15
+    assert np.allclose(unsure["lower_nm"], sure["lower_nm"])
+    assert np.allclose(unsure["thickness_nm"], sure["thickness_nm"])
+
+
+def test_real_roughness_is_no_error_of_the_mean():
+    y, x = coordinates()
+    smooth = measure(phase_map(slab(y - 3, 4.0)), calibration(), CONFIG).summary
+    rough = measure(phase_map(slab(y - 3, 4.0 + np.sin(x))), calibration(), CONFIG).summary
+    assert abs((rough.upper_nm - rough.lower_nm) - (smooth.upper_nm - smooth.lower_nm)) < 0.05
+    assert rough.p95_nm - rough.p05_nm > 1.5
+
+
+def test_layer_below_the_detection_limit_is_left_censored():
+    y, _ = coordinates()
+    profile = measure(phase_map(slab(y - 3, 0.4)), calibration(), CONFIG)
+    assert profile.summary.below_limit_fraction == 1.0
+    assert (profile.points["lower_nm"] == 0.0).all()
+    assert (profile.points["upper_nm"] >= CONFIG.detection_limit_nm).all()
+
+
+def test_kinds_of_surfaces():
+    y, x = coordinates()
+    outer = measure(phase_map(slab(y - 3, 2.0)), calibration(), CONFIG)
+    assert set(outer.points["surface_kind"]) == {"outer"}
+    crack = measure(phase_map(slab(np.abs(x - 7.0) - 1.0, 2.0)), calibration(), CONFIG)
+    assert [s.surface_kind for s in crack.surfaces.values()] == ["crack", "crack"]
+    pore = measure(phase_map(slab(np.hypot(y - 7.5, x - 7.5) - 2.5, 2.0)), calibration(), CONFIG)
+    assert [s.surface_kind for s in pore.surfaces.values()] == ["pore"]
+    particle = measure(phase_map(slab(6.0 - np.hypot(y - 7.5, x - 7.5), 2.0)), calibration(), CONFIG)
+    assert [s.surface_kind for s in particle.surfaces.values()] == ["outer"]
+    assert abs(particle.summary.mean_nm - 2.0) < EXACT_NM
+
+
+def test_surfaces_of_two_kinds_have_no_kind_together():
+    y, x = coordinates(20.0)
+    depth = np.minimum(y - 2.0, np.hypot(y - 12, x - 10) - 2.5)
+    profile = measure(phase_map(slab(depth, 1.0)), calibration(), CONFIG)
+    assert {s.surface_kind for s in profile.surfaces.values()} == {"outer", "pore"}
+    assert profile.summary.surface_kind is None
+
+
+def test_crack_that_ends_in_view_has_two_faces_all_the_same():
+    y, x = coordinates(20.0)
+    away = np.hypot(np.maximum(y - 12.0, 0.0), x - 10.0) - 1.2  # a slit with a round tip at 12 nm
+    layer = np.where(x < 10, 2.0, 4.0)
+    profile = measure(phase_map(slab(away, layer)), calibration(), CONFIG)
+    assert len(profile.surfaces) == 2
+    middle = profile.points[(profile.points["y_px"] * PIXEL > 2) & (profile.points["y_px"] * PIXEL < 10)]
+    means = middle.groupby("surface_id")["thickness_nm"].mean().sort_values()
+    assert np.allclose(means, [2.0, 4.0], atol=EXACT_NM)
+    assert set(profile.points["surface_kind"]) == {"crack"}
+
+
+def test_rough_surface_above_a_deep_layer_does_not_turn_its_normals():
+    y, x = coordinates(25.0, 0.05)
+    rough = 0.5 * np.sin(2 * np.pi * x / 6.0)
+    profile = measure(phase_map(slab(y - 3 - rough, 15.0 - rough)), calibration(0.05), CONFIG)
+    turn = (profile.points["normal_deg"] - 90.0).abs()
+    assert turn.quantile(0.9) < 5.0  # the surface itself is inclined by up to 28 degrees
 
 
 def test_faults_are_listed_with_length_and_distance():

@@ -309,3 +309,28 @@ def test_without_defects_no_random_number_is_taken(plain_config):
     before = rng.bit_generator.state
     assert draw_defects(plain_config().defects, VIEW, rng, layered=True) == Defects()
     assert rng.bit_generator.state == before
+
+
+def test_faults_stay_beside_dislocations_and_are_still_straight(plain_config):
+    """Both at once, as at a rebuilt crack: whatever the dislocations do to the lattice, an O1 site has metal columns on
+    a straight line above and below it, and a layered one has not."""
+    config = plain_config(
+        faults={"p_bulk": 1.0, "density_per_nm": fixed(0.3), "p_through": 1.0, "occupancy": fixed(0.3)},
+        defects={"p_dislocations": 1.0, "dislocation_kinds": ("plane",), "dislocation_number": (1, 1)},
+    )
+    seen = 0
+    for seed in range(6):
+        scene = simulate(config, np.random.default_rng(seed))
+        table = scene.columns.table
+        between = table[table["species"].isin(["mixed", "Li"]) & (table["required"] == 1)]
+        metal = table.loc[table["species"] == "TM", ["y_nm", "x_nm"]].to_numpy()
+        site = between[["y_nm", "x_nm"]].to_numpy()
+        # Of the metal columns around a site in an O1 gap the two nearest are its own: 0.24 nm above and below.
+        distance, index = cKDTree(metal).query(site, k=2)
+        near = distance[:, 1] < 0.28
+        off = np.hypot(*(metal[index].mean(axis=1) - site)[near].T)
+        faulted = (between["phase"] == "O1").to_numpy()[near]
+        seen += faulted.sum()
+        # 60 pm: half of what a shift of a third moves the middle of the two; the ends of faults are blended.
+        assert (off[faulted] < 0.06).mean() > 0.9
+    assert seen > 100

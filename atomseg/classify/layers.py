@@ -1,0 +1,212 @@
+"""Layer table: what the gaps between two TM rows say together, and the stacking sequence across the crystal."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from atomseg.classify.frames import Frames
+from atomseg.types import Check, Phase, Verdict
+from atomseg.types.layers import LAYER_FIELDS, LAYER_LABELS, Stacking
+
+# Fewer gaps than this are the corner of a layer, not a layer.
+FEWEST_GAPS = 4
+# A layer has one stacking when this share of its judged gaps has.
+ONE_STACKING = 0.85
+# Stackings that lie on top of each other along the beam show shifts between theirs: 1/6 within this, in periods.
+OVERLAP_WIDTH = 0.06
+# H1-3: every other layer O1, at least this many in turn (Van der Ven et al. 1998, 10.1103/PhysRevB.58.2975).
+ALTERNATING = 4
+# Half-order modulation of the brightness that counts: 3 errors and 5 %, above the scatter of TM columns' composition.
+DOUBLING_ERRORS, DOUBLING_LEAST = 3.0, 0.05
+LETTERS = dict(zip(LAYER_LABELS, "+-0xa?", strict=True))
+
+
+def layer_table(gaps: pd.DataFrame, yx_nm: np.ndarray, amplitude: np.ndarray, frames: Frames) -> pd.DataFrame:
+    """One row a pair of successive TM rows, `LAYER_FIELDS`.
+
+    Parameters
+    ----------
+    gaps : pandas.DataFrame
+        Gaps with their phase, from `classify`.
+    yx_nm : numpy.ndarray
+        (N, 2) columns, nm.
+    amplitude : numpy.ndarray
+        (N,) their amplitudes.
+    frames : Frames
+        Their local frames.
+    """
+    if len(gaps) == 0:
+        return pd.DataFrame({name: pd.Series(dtype=_TYPES.get(name, float)) for name in LAYER_FIELDS})
+    lower, upper = gaps["lower"].to_numpy(), gaps["upper"].to_numpy()
+    row = 0.5 * (frames.row[lower] + frames.row[upper])
+    unit = row / np.linalg.norm(row, axis=1, keepdims=True)
+    delta = yx_nm[upper] - yx_nm[lower]
+    spacing = np.abs(delta[:, 0] * unit[:, 1] - delta[:, 1] * unit[:, 0])
+    middle = 0.5 * (yx_nm[lower] + yx_nm[upper])
+    table = gaps.assign(spacing=spacing, y_mid=middle[:, 0], x_mid=middle[:, 1], along=(middle * unit).sum(axis=1))
+    rows = [
+        {"row_lower": a, "row_upper": b, **_one_layer(part, amplitude)}
+        for (a, b), part in table.groupby(["row_lower", "row_upper"], sort=True)
+        if len(part) >= FEWEST_GAPS
+    ]
+    layers = pd.DataFrame(rows, columns=list(LAYER_FIELDS)).astype(_TYPES)
+    layers["position"] = _positions(layers, frames)
+    layers = layers.sort_values(["domain", "position"], kind="stable").reset_index(drop=True)
+    return layers.assign(label=_with_alternation(layers))
+
+
+_TYPES = {"row_lower": int, "row_upper": int, "domain": int, "n_columns": int, "label": str, "overlap": bool}
+
+
+def _one_layer(part: pd.DataFrame, amplitude: np.ndarray) -> dict[str, object]:
+    """Means of one layer with their standard errors, its label and flags."""
+    shift = part["shift"].to_numpy()
+    # A shift is defined modulo one period: the mean is that of the turns.
+    mean = float(np.angle(np.exp(2j * np.pi * shift).mean())) / (2 * np.pi)
+    away = (shift - mean + 0.5) % 1.0 - 0.5
+    n = len(part)
+    ordered = part.sort_values("along")
+    doubling, doubling_err = half_order(amplitude[ordered["lower"].to_numpy()])
+    weight = 1.0 / np.maximum(part["occupancy_err"].to_numpy(), 1e-3) ** 2
+    label = _label(part)
+    return {
+        "domain": int(part["domain"].iloc[0]),
+        "position": 0.0,
+        "y_nm": float(part["y_mid"].mean()),
+        "x_nm": float(part["x_mid"].mean()),
+        "n_columns": n,
+        "shift": mean,
+        "shift_err": float(np.std(away, ddof=1) / np.sqrt(n)),
+        "spacing_nm": float(part["spacing"].mean()),
+        "spacing_err_nm": float(part["spacing"].std(ddof=1) / np.sqrt(n)),
+        "occupancy": float(np.average(part["occupancy"], weights=weight)),
+        "occupancy_err": float(part["occupancy_err"].median()),
+        "label": label,
+        # All along the layer, or it is a fault that ends in it.
+        "overlap": bool(abs(abs(mean) - 1 / 6) < OVERLAP_WIDTH and float(np.median(np.abs(away))) < OVERLAP_WIDTH),
+        "doubling": doubling,
+        "doubling_err": doubling_err,
+    }
+
+
+def _label(part: pd.DataFrame) -> str:
+    """Stacking of a layer from the phases of its gaps."""
+    phase = part["phase"].to_numpy()
+    judged = phase != Phase.UNRESOLVED
+    if judged.mean() < 0.5:
+        return "unresolved"
+    o1 = float((phase[judged] == Phase.O1).mean())
+    if o1 >= ONE_STACKING:
+        return "O1"
+    if o1 > 1 - ONE_STACKING:
+        return "mixed"
+    third = part["shift"].to_numpy()[judged & (phase != Phase.O1)]
+    positive = float((third > 0).mean())
+    if max(positive, 1 - positive) < ONE_STACKING:
+        return "mixed"
+    return "O3+" if positive > 0.5 else "O3-"
+
+
+def half_order(brightness: np.ndarray) -> tuple[float, float]:
+    """Relative alternation of the brightness along a row, and its standard error.
+
+    Each column is compared with the mean of its two neighbours, which takes slopes away; full, half, full, half as in
+    spinel gives 1/3, equal columns 0.
+    """
+    if len(brightness) < 6:
+        return float("nan"), float("nan")
+    swing = brightness[1:-1] - 0.5 * (brightness[:-2] + brightness[2:])
+    swing = swing * (-1.0) ** np.arange(len(swing)) / 2.0 / brightness.mean()
+    # Three neighbouring terms share columns: their errors add up to 8/3 of independent ones.
+    error = float(np.std(swing, ddof=1) * np.sqrt(8 / 3) / np.sqrt(len(swing)))
+    return float(abs(swing.mean())), error
+
+
+def _positions(layers: pd.DataFrame, frames: Frames) -> np.ndarray:
+    """Height of each layer along the normal of its domain, nm."""
+    out = np.zeros(len(layers))
+    for k in range(len(frames.shift_offset)):
+        mine = (layers["domain"] == k).to_numpy()
+        row = np.median(frames.row[frames.domain == k], axis=0)
+        normal = np.array([row[1], -row[0]]) / np.linalg.norm(row)
+        out[mine] = layers.loc[mine, ["y_nm", "x_nm"]].to_numpy() @ normal
+    return out
+
+
+def _stacks(layers: pd.DataFrame) -> list[list[int]]:
+    """Layers on top of each other: each starts at the row where the one below ends."""
+    of_row = {int(row): i for i, row in enumerate(layers["row_lower"])}
+    above = [of_row.get(int(row), -1) for row in layers["row_upper"]]
+    started = set(range(len(layers))) - set(above)
+    stacks = []
+    for first in sorted(started):
+        stack, at, seen = [], first, set()
+        while at >= 0 and at not in seen:
+            stack.append(at)
+            seen.add(at)
+            at = above[at]
+        stacks.append(stack)
+    return stacks
+
+
+def _with_alternation(layers: pd.DataFrame) -> list[str]:
+    """Labels, with runs of O3 and O1 in turn named as the sequence that they are."""
+    label = list(layers["label"])
+    for stack in _stacks(layers):
+        kind = ["0" if label[i] == "O1" else "3" if label[i] in ("O3+", "O3-") else "x" for i in stack]
+        start = 0
+        for end in range(1, len(stack) + 1):
+            if end < len(stack) and kind[end] != kind[end - 1] and "x" not in (kind[end], kind[end - 1]):
+                continue
+            if end - start >= ALTERNATING and "0" in kind[start:end]:
+                for i in stack[start:end]:
+                    label[i] = "alternating (H1-3)"
+            start = end
+    return label
+
+
+def stacking(layers: pd.DataFrame) -> Stacking:
+    """Sequence, counts, twins and flags of a layer table."""
+    if len(layers) == 0:
+        return Stacking()
+    stacks = _stacks(layers)
+    longest = max(stacks, key=len) if stacks else []
+    label = list(layers["label"])
+    twins = 0
+    for stack in stacks:
+        senses = [label[i] for i in stack if label[i] in ("O3+", "O3-")]
+        twins += sum(a != b for a, b in pairwise(senses))
+    doubled = (layers["doubling"] > DOUBLING_ERRORS * layers["doubling_err"]) & (layers["doubling"] > DOUBLING_LEAST)
+    return Stacking(
+        sequence="".join(LETTERS[label[i]] for i in longest),
+        counts={name: label.count(name) for name in LAYER_LABELS if name in label},
+        twins=twins,
+        overlap=int(layers["overlap"].sum()),
+        doubled=int(doubled.sum()),
+    )
+
+
+def stacking_checks(found: Stacking) -> list[Check]:
+    """What the layers show that a phase map has no colour for."""
+    n = max(1, sum(found.counts.values()))
+    doubled, overlap = found.doubled / n, found.overlap / n
+    return [
+        Check(
+            "doubled_period",
+            round(doubled, 4),
+            Verdict.WARN if found.doubled >= 2 and doubled > 0.1 else Verdict.OK,
+            "columns alternate in brightness along the rows, as in spinel: no phase of this map is meant for it"
+            if found.doubled >= 2 and doubled > 0.1
+            else "",
+        ),
+        Check(
+            "stacking_overlap",
+            round(overlap, 4),
+            Verdict.WARN if found.overlap >= 2 and overlap > 0.1 else Verdict.OK,
+            "layers are shifted by about a sixth of the period, as stackings on top of each other along the beam are: "
+            "O1 and O3 can not be told there"
+            if found.overlap >= 2 and overlap > 0.1
+            else "",
+        ),
+    ]

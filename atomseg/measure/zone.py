@@ -1,0 +1,88 @@
+"""The reconstructed zone: what of it belongs to a surface, and what lies hidden below."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from skimage.measure import label
+
+from atomseg.measure.config import MeasureConfig
+from atomseg.measure.surface import Maps
+from atomseg.types import Phase
+
+RECONSTRUCTED = (Phase.ROCKSALT, Phase.O1)
+# Reconstructed crystal that no surface reaches is told of from this area on: a handful of gaps, one is often noise.
+HIDDEN_NM2 = 1.0
+# Radius of the opening that cuts off faults one gap high (0.44 to 0.48 nm), and keeps lamellae of two.
+SINGLE_FAULT_NM = 0.32
+# The same for rocksalt: single columns, which are noise, go (0.25 nm wide), the rim of 0.5 nm around an island stays.
+SPECK_NM = 0.2
+
+
+@dataclass(frozen=True)
+class Zone:
+    """The reconstructed zone of the surfaces, on the grid of the maps.
+
+    Parameters
+    ----------
+    attached : numpy.ndarray
+        (H, W) bool, the zone that belongs to a surface, its layered islands closed and single faults that leave it cut
+        off.
+    reconstructed : numpy.ndarray
+        (H, W) bool, the reconstructed crystal in it: the islands left out.
+    hidden : numpy.ndarray
+        (H, W) bool, reconstructed crystal that no surface reaches: below an intact skin, or deep in the bulk.
+    """
+
+    attached: np.ndarray
+    reconstructed: np.ndarray
+    hidden: np.ndarray
+
+
+def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
+    """Part reconstructed crystal into what belongs to a surface and what does not."""
+    reconstructed = np.isin(maps.labels, RECONSTRUCTED)
+    nothing = np.zeros_like(reconstructed)
+    if not reconstructed.any() or maps.crystal.all():
+        return Zone(nothing, nothing, nothing)
+    # Opening first, with the vacuum as part of what is opened so that a thin skin stays: a single fault that leaves the
+    # layer for the bulk is a fault of the bulk, and two of them side by side must not be closed to a lamella.
+    solid = reconstructed | ~maps.crystal
+    broad = _opened(solid, SINGLE_FAULT_NM, maps.step_nm) & reconstructed
+    broad |= _opened(solid, SPECK_NM, maps.step_nm) & (maps.labels == Phase.ROCKSALT)
+    # Patches of a disordered layer belong together when closing their gaps would make them touch.
+    near = distance_transform_edt(~broad, sampling=maps.step_nm) <= max(config.closing_nm, maps.step_nm[0])
+    parts = label(near & maps.crystal, connectivity=2)
+    below_surface = distance_transform_edt(maps.crystal, sampling=maps.step_nm) <= config.attached_nm
+    attached = np.zeros(parts.max() + 1, dtype=bool)
+    attached[np.unique(parts[below_surface & broad])] = True
+    attached[0] = False
+    mine = broad & attached[parts]
+    zone = _closed(mine, config.closing_nm, maps.step_nm) & maps.crystal
+    return Zone(zone, reconstructed & zone, _large(broad & ~mine, HIDDEN_NM2, maps.step_nm))
+
+
+def _opened(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:
+    """Morphological opening with a disk."""
+    return ~_closed(~mask, radius_nm, step_nm)
+
+
+def _large(mask: np.ndarray, smallest_nm2: float, step_nm: tuple[float, float]) -> np.ndarray:
+    """Connected parts of at least this area."""
+    parts = label(mask, connectivity=2)
+    large = np.bincount(parts.ravel()) * step_nm[0] * step_nm[1] >= smallest_nm2
+    large[0] = False
+    return np.asarray(large[parts])
+
+
+def _closed(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:
+    """Morphological closing with a disk; beyond the image the mask is taken to go on as it ends there."""
+    if radius_nm <= 0:
+        return mask
+    n = int(np.ceil(radius_nm / min(step_nm))) + 1
+    padded = np.pad(mask, n, mode="edge")
+    dilated = distance_transform_edt(~padded, sampling=step_nm) <= radius_nm
+    if dilated.all():
+        return np.ones_like(mask)
+    closed = distance_transform_edt(dilated, sampling=step_nm) > radius_nm
+    return (closed | padded)[n:-n, n:-n]

@@ -1,0 +1,240 @@
+"""A simulated cohort with known medians, mapped and compared with its truth.
+
+    python benchmarks/accuracy/cohort.py [--quick] [--particles 6] [--images 2] [--seeds 0 1 2] [--work FOLDER]
+
+Four groups after Zhang et al., Nano Lett. 2022: outer surfaces of SC-811 and QSC-811, cracks of QSC-811, outer surfaces
+of PC-811. Every particle draws its own mean thickness about the median of its group, every micrograph its own view; the
+cracks are rebuilt deeper than many views reach. Each micrograph goes through `map_micrograph`; the tables of results
+and of the truth go through `cohort_statistics`, so that the errors of mapping and of sampling can be told apart.
+
+Finished micrographs in FOLDER are not mapped again. Writes benchmarks/results/cohort.csv and .json, and with --figure
+docs/images/cohort.png; --quick maps a few small ones and writes nothing.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from record import REPOSITORY, RESULTS, write_json
+
+from atomseg import map_micrograph
+from atomseg.cohort import (
+    CohortConfig,
+    CohortStatistics,
+    Manifest,
+    assign_by_manifest,
+    cohort_statistics,
+    cohort_text,
+    gather,
+    parse_manifest,
+)
+from atomseg.config import load_simulation_config
+from atomseg.io import MeasuredResult, is_result_folder, read_measured
+from atomseg.networks import Model, load_model
+from atomseg.report import cohort_figure_files
+from atomseg.simulate import SceneConfig, simulate
+from atomseg.types import Scene
+
+# Spread of the mean thickness between particles, and between the images of one, of the logarithm: 15 and 5 %.
+BETWEEN, IMAGES = 0.15, 0.05
+DETECTION_NM = 0.5
+FIGURE = REPOSITORY / "docs" / "images" / "cohort.png"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of the cohort.
+
+    Parameters
+    ----------
+    sample, kind : str
+        Names.
+    median_nm : float
+        True median thickness.
+    config : str
+        Shipped settings of the simulator to start from.
+    pixels : int
+        Side of an image.
+    view : tuple of float
+        Where the surface lies, as in `SurfaceConfig.offset`; what is left is the view.
+    """
+
+    sample: str
+    kind: str
+    median_nm: float
+    config: str
+    pixels: int
+    view: tuple[float, float]
+
+
+PIXEL_NM = 0.03
+GROUPS = (
+    Group("SC-811", "outer", 3.5, "cathode_surface", 448, (-0.6, -0.2)),
+    Group("QSC-811", "outer", 6.0, "cathode_surface", 512, (-0.6, -0.2)),
+    Group("QSC-811", "crack", 21.0, "crack", 960, (-0.8, -0.3)),
+    Group("PC-811", "outer", 11.0, "cathode_surface", 640, (-0.7, 0.0)),
+)
+
+
+def scene_config(group: Group, mean_nm: float) -> SceneConfig:
+    """Settings of one micrograph of a particle of this mean thickness."""
+    base = load_simulation_config(group.config)
+    deep = group.kind == "crack"
+    layer = dataclasses.replace(
+        base.layer,
+        p_layer=1.0,
+        thickness_nm=(mean_nm, mean_nm),
+        second_face=(1.0, 1.0),
+        p_stepped=0.0,
+        roughness_nm=(0.3, 0.3) if not deep else (1.0, 1.0),
+        p_patchy=0.5 if deep else 0.0,
+    )
+    return dataclasses.replace(
+        base,
+        shape=(group.pixels, group.pixels),
+        layer=layer,
+        surface=dataclasses.replace(base.surface, offset=group.view, crack_offset=group.view),
+        scan=dataclasses.replace(base.scan, pixel_size_nm=(PIXEL_NM, PIXEL_NM)),
+    )
+
+
+def scenes(group: Group, particles: int, images: int, seed: int) -> list[tuple[str, str, np.random.Generator, float]]:
+    """(particle, image, generator, mean thickness in nm) of every micrograph; more of either change no other."""
+    told = []
+    number = GROUPS.index(group) + 1
+    for k in range(particles):
+        own = group.median_nm * np.exp(BETWEEN * np.random.default_rng([seed, number, k + 1, 0, 1]).normal())
+        for j in range(images):
+            # No seed may end in 0: numpy takes it for the one without.
+            rng = np.random.default_rng([seed, number, k + 1, j + 1])
+            told.append((f"p{k}", f"{group.kind}_{j}", rng, float(own * np.exp(IMAGES * rng.normal()))))
+    return told
+
+
+def true_result(scene: Scene, folder: str) -> MeasuredResult:
+    """The truth of a scene as if it had been measured."""
+    pixel = np.prod(scene.micrograph.calibration.pixel_size_nm)
+    return MeasuredResult(
+        folder=folder,
+        path=folder,
+        sha256=folder,
+        judged=True,
+        phase_fractions=scene.phases.fractions(),
+        points=scene.reconstruction.points,
+        fault_length_nm=float(scene.reconstruction.faults["length_nm"].sum()),
+        crystal_nm2=float(scene.crystal.sum() * pixel),
+        detection_nm=DETECTION_NM,
+    )
+
+
+def run_group(
+    group: Group, work: Path, model: Model, *, particles: int, images: int, seed: int
+) -> tuple[list[MeasuredResult], list[MeasuredResult], list[str]]:
+    """Results, truths and lines of the manifest of one group."""
+    mapped, truths, lines = [], [], []
+    for particle, image, rng, mean_nm in scenes(group, particles, images, seed):
+        name = f"{group.sample}/{particle}/{image}"
+        scene = simulate(scene_config(group, mean_nm), rng, truth="full")
+        started = time.perf_counter()
+        if not is_result_folder(work / name):
+            map_micrograph(scene.micrograph, model=model).save(work / name)
+        found = dataclasses.replace(read_measured(work / name, work), path=name, sha256=name)
+        mapped.append(found)
+        truths.append(true_result(scene, name))
+        lines.append(f"{name},{group.sample},{particle},{group.kind}")
+        seen = [
+            table[table["event"] > 0]["thickness_nm"].median() for table in (found.points, scene.reconstruction.points)
+        ]
+        seconds = time.perf_counter() - started
+        print(f"{name} mean {mean_nm:.1f} nm: seen {seen[0]:.1f}, true {seen[1]:.1f}; {seconds:.0f} s", flush=True)
+    return mapped, truths, lines
+
+
+def statistics_of(
+    results: Sequence[MeasuredResult], manifest: Manifest, seed: int
+) -> tuple[CohortStatistics, pd.Series]:
+    """Statistics, and the plain mean of all points by group and kind, bounds taken as values."""
+    observations = gather(results, assign_by_manifest(results, manifest))
+    naive = observations.points.groupby(["group", "surface_kind"])["thickness_nm"].mean()
+    return cohort_statistics(observations, CohortConfig(seed=seed)), naive
+
+
+def row_of(group: Group, source: str, statistics: CohortStatistics, naive: pd.Series) -> dict[str, object]:
+    """Estimate, interval and truth of one group."""
+    found = next(g for g in statistics.groups if (g.group, g.surface_kind) == (group.sample, group.kind))
+    entry = found.outcome("median")
+    if entry is None:
+        raise RuntimeError(f"{group.sample}, {group.kind}: no surface was found in any micrograph")
+    low, high = entry.lower or 0.0, np.inf if entry.upper is None else entry.upper
+    return {
+        "group": group.sample,
+        "surface_kind": group.kind,
+        "tables": source,
+        "true_median_nm": group.median_nm,
+        "median_nm": entry.estimate,
+        "lower_nm": entry.lower,
+        "upper_nm": entry.upper,
+        "covered": bool(low <= group.median_nm <= high),
+        "plain_mean_nm": float(naive[group.sample, group.kind]),
+        "particles": entry.counts.particles,
+        "images": entry.counts.images,
+        "points": entry.counts.points,
+        "right_censored": entry.counts.right_censored,
+    }
+
+
+def run_cohort(
+    groups: Sequence[Group], work: Path, model: Model, *, particles: int, images: int, seed: int
+) -> dict[str, tuple[CohortStatistics, pd.Series]]:
+    """Statistics of one cohort, from what was mapped and from the truth."""
+    mapped, truths, lines = [], [], ["file,sample,particle,surface"]
+    for group in groups:
+        found, true, told = run_group(group, work, model, particles=particles, images=images, seed=seed)
+        mapped, truths, lines = mapped + found, truths + true, lines + told
+    manifest = parse_manifest("\n".join(lines), work / "samples.csv")
+    return {name: statistics_of(r, manifest, seed) for name, r in (("mapped", mapped), ("truth", truths))}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--particles", type=int, default=6)
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one cohort each")
+    parser.add_argument("--model", default=None, help="name or folder; the default model when left out")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "atomseg-cohort")
+    parser.add_argument("--figure", action="store_true", help="write docs/images/cohort.png, of the first seed")
+    parser.add_argument("--quick", action="store_true", help="two groups, three particles, one image; writes nothing")
+    arguments = parser.parse_args()
+    groups = GROUPS[:2] if arguments.quick else GROUPS
+    particles, images = (3, 1) if arguments.quick else (arguments.particles, arguments.images)
+    model = load_model(arguments.model)
+    rows = []
+    for seed in arguments.seeds:
+        work = arguments.work / f"seed{seed}"
+        told = run_cohort(groups, work, model, particles=particles, images=images, seed=seed)
+        rows += [{"seed": seed, **row_of(group, name, *told[name])} for group in groups for name in told]
+        print(cohort_text(told["mapped"][0]))
+        if arguments.figure and seed == arguments.seeds[0]:
+            FIGURE.write_bytes(cohort_figure_files(told["mapped"][0])["cohort_figure.png"])
+    table = pd.DataFrame(rows)
+    print(table.round(2).to_string(index=False))
+    if not arguments.quick:
+        RESULTS.mkdir(exist_ok=True)
+        table.round(4).to_csv(RESULTS / "cohort.csv", index=False)
+        records = table.round(4).astype(object).where(table.notna(), None).to_dict("records")
+        write_json("cohort", {"model": model.card.id, "model_sha256": model.sha256, "rows": records})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
