@@ -15,8 +15,8 @@ from atomseg.io import find_results, read_measured
 
 Write = Callable[..., Path]
 FILES = (
-    "cohort.csv", "cohort.json", "cohort_differences.csv", "cohort_figure.pdf", "cohort_figure.png", "cohort_figure.svg",
-    "report.html", "summary.csv",
+    "cohort.csv", "cohort.json", "cohort_differences.csv", "cohort_figure.pdf", "cohort_figure.png",
+    "cohort_figure.svg", "report.html", "summary.csv",
 )  # fmt: skip
 
 

@@ -181,7 +181,8 @@ def test_methods_name_program_model_input_and_results(record: AnalysisRecord) ->
     text = methods_paragraph(record)
     summary = record.thickness.summary
     assert summary is not None
-    for told in ("atomseg 0.1.0", "unet24.v2", "400 × 320 pixels of 25.00 pm", f"{len(record.localized)} atomic columns",
+    for told in ("atomseg 0.1.0", "unet24.v2", "400 × 320 pixels of 25.00 pm",
+                 f"{len(record.localized)} atomic columns",
                  f"mean thickness is {summary.mean_nm:.1f} nm", f"of {summary.n_points} points"):  # fmt: skip
         assert told in text
     numbers = {int(n) for group in re.findall(r"\[([\d, ]+)\]", text) for n in group.split(",")}
