@@ -45,6 +45,12 @@ def surface_scene() -> Scene:
     return next(scene for scene in seen if scene.phases.fractions()["rocksalt"] > 0.2)
 
 
+@pytest.fixture(scope="session")
+def truth(surface_scene: Scene) -> AnalysisRecord:
+    """`record` for fixtures that outlive a test."""
+    return record_of(surface_scene)
+
+
 @pytest.fixture
 def record(surface_scene: Scene) -> AnalysisRecord:
     return record_of(surface_scene)

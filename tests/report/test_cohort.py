@@ -18,7 +18,8 @@ ROW = {
     "n_surfaces": 1, "n_faults": 0,
 }  # fmt: skip
 COUNTS = {
-    "samples": 1, "particles": 4, "images": 9, "surfaces": 9, "points": 512, "right_censored": 0.1, "left_censored": 0.0,
+    "samples": 1, "particles": 4, "images": 9, "surfaces": 9, "points": 512,
+    "right_censored": 0.1, "left_censored": 0.0,
 }  # fmt: skip
 
 

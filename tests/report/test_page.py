@@ -91,7 +91,10 @@ def test_a_shrunk_picture_covers_whole_blocks() -> None:
     assert means.shape == (3, 4)
     assert means[0, 0] == image[:2, :2].mean()
     assert means[-1, -1] == image[-1, -1]  # the corner repeats its last pixel
-    assert block_centres(image, 3).tolist() == [[image[1, 1], image[1, 4], image[1, 6]], [image[4, 1], image[4, 4], image[4, 6]]]
+    assert block_centres(image, 3).tolist() == [
+        [image[1, 1], image[1, 4], image[1, 6]],
+        [image[4, 1], image[4, 4], image[4, 6]],
+    ]
 
 
 def test_the_page_holds_every_column_with_its_values(record: AnalysisRecord) -> None:
@@ -178,7 +181,8 @@ def test_methods_name_program_model_input_and_results(record: AnalysisRecord) ->
     text = methods_paragraph(record)
     summary = record.thickness.summary
     assert summary is not None
-    for told in ("atomseg 0.1.0", "unet24.v2", "400 × 320 pixels of 25.00 pm", f"{len(record.localized)} atomic columns",
+    for told in ("atomseg 0.1.0", "unet24.v2", "400 × 320 pixels of 25.00 pm",
+                 f"{len(record.localized)} atomic columns",
                  f"mean thickness is {summary.mean_nm:.1f} nm", f"of {summary.n_points} points"):  # fmt: skip
         assert told in text
     numbers = {int(n) for group in re.findall(r"\[([\d, ]+)\]", text) for n in group.split(",")}
