@@ -157,8 +157,8 @@ def reference_check(frames: Frames, referenced: np.ndarray, *, at_edge: bool) ->
 
     Layered crystal down [-4 -2 1] has Li and TM in every column on a rhomb of 0.2497 nm and 70.4°, rocksalt has one of
     0.2558 nm and 70.5°, and so have fcc metals at a scale that is a few per cent off; only calibrated intensity could
-    tell them. Dim interlayers in the same crystal identify it. Where a surface is in view, a layer that is deeper than
-    the image is what one looks for, and is called rocksalt with a warning.
+    tell them. Dim interlayers in the same crystal identify it. Where a surface is in view and its rows
+    alternate slightly in brightness, a layer that is deeper than the image is called rocksalt with a warning.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def reference_check(frames: Frames, referenced: np.ndarray, *, at_edge: bool) ->
     referenced : numpy.ndarray
         (D,) bool, which of the domains show layers.
     at_edge : bool
-        No domain does, and the crystal ends inside the image.
+        No domain does, but the crystal ends inside the image and its rows alternate slightly in brightness.
     """
     known = frames.domain >= 0
     share = float(np.append(referenced, False)[frames.domain[known]].mean()) if known.any() else 0.0
@@ -179,9 +179,8 @@ def reference_check(frames: Frames, referenced: np.ndarray, *, at_edge: bool) ->
             "layered_reference",
             value,
             Verdict.WARN,
-            "not a single layered region in view: rocksalt below this surface rests on the lattice alone, which "
-            "layered crystal seen down another <110> zone ([-4 -2 1]) and other cubic crystals share; an image that "
-            "reaches the bulk would tell",
+            "not a single layered region in view: rocksalt below this surface rests on a slight alternation of its "
+            "rows; an image that reaches the bulk would tell more",
         )
     message = (
         f"{100 * (1 - share):.0f} % of the lattice's columns stand in crystals without a single layered region in "

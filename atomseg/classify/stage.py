@@ -13,7 +13,7 @@ from atomseg.classify.frames import Frames, find_frames, find_triples, row_perio
 from atomseg.classify.gaps import link_rows, measure_gaps
 from atomseg.classify.layers import layer_table, stacking, stacking_checks
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
-from atomseg.classify.reference import only, shows_layers
+from atomseg.classify.reference import alternates_along_rows, layers_alternate, only, shows_layers
 from atomseg.classify.regions import REACH_NM, edge_in_view, paint
 from atomseg.classify.scan import ScanCorrected, without_line_errors
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
@@ -62,7 +62,14 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
     judged = _judge(micrograph, columns, corrected.all_waves, frames, config)
     if not _stopped(checks):
         shown = shows_layers(judged.gaps, judged.probability, frames)
-        at_edge = not shown.any() and edge_in_view(micrograph, columns.yx_nm, config)
+        at_edge = (
+            not shown.any()
+            and (
+                layers_alternate(judged.gaps, judged.row_id)
+                or alternates_along_rows(columns.yx_nm, amplitude, judged.row_id)
+            )
+            and edge_in_view(micrograph, columns.yx_nm, config)
+        )
         checks.append(reference_check(frames, shown, at_edge=at_edge))
         if not (shown.all() or at_edge):
             frames = only(frames, shown)

@@ -137,14 +137,20 @@ def test_all_bright_crystal_without_layers_in_view_is_unresolved(maker, rotation
         assert verdict(phases, "layered_reference") is Verdict.STOP
 
 
-def test_rocksalt_below_a_surface_is_judged_with_a_warning(maker):
-    """A layer deeper than the image is all bright down to the border: its lower bound must not be lost."""
+@pytest.mark.parametrize(("full", "judged"), [(0.92, True), (1.0, False)])
+def test_rocksalt_below_a_surface_is_judged_where_its_rows_alternate(maker, full, judged):
+    """A layer deeper than the image is all bright down to the border: its lower bound must not be lost, and a crystal
+    down [-4 -2 1], whose rows are all alike, must not be taken for it."""
+    rng = np.random.default_rng(0)
     lattice = maker.Lattice(
-        period_nm=0.2558, layer_nm=0.4823, occupancy=lambda y, x: np.ones_like(y), crystal=lambda y, x: x > 2.0
+        period_nm=0.2558,
+        layer_nm=0.4823,
+        occupancy=lambda y, x: full + 0.03 * rng.normal(size=y.shape),
+        crystal=lambda y, x: x > 2.0,
     )
     phases = classify(*maker.build(lattice), CONFIG)
-    assert share(phases, Phase.ROCKSALT) > 0.97
-    assert verdict(phases, "layered_reference") is Verdict.WARN
+    assert (share(phases, Phase.ROCKSALT) > 0.97) == judged
+    assert verdict(phases, "layered_reference") is (Verdict.WARN if judged else Verdict.STOP)
 
 
 def test_a_corner_of_layered_crystal_entitles_to_rocksalt(maker):
