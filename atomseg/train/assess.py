@@ -33,12 +33,15 @@ _COLUMNS_A_SIGMA_BIN, _MOST_SIGMA_BINS = 400, 8
 
 
 def choose_threshold(
-    network: UNet, examples: list[Example], device: torch.device | str = "cpu"
+    network: UNet,
+    examples: list[Example],
+    device: torch.device | str = "cpu",
+    *,
+    most_false_per_100nm2: float = MOST_FALSE_PER_100NM2,
 ) -> tuple[float, dict[str, float]]:
     """Threshold of `THRESHOLDS` with the best F1 over examples, and all rates there.
 
-    Only thresholds that invent no more than `MOST_FALSE_PER_100NM2` columns outside crystal are considered, where there
-    are any.
+    Only thresholds that invent no more columns outside crystal than is allowed are considered, where there are any.
 
     Parameters
     ----------
@@ -48,13 +51,15 @@ def choose_threshold(
         Scenes with truth.
     device : torch.device or str
         Where the network is.
+    most_false_per_100nm2 : float
+        Most inventions in 100 nm² outside crystal.
     """
     totals = dict.fromkeys(THRESHOLDS, Counts())
     for example, peaks in _peaks(network, examples, min(THRESHOLDS), device):
         for threshold in THRESHOLDS:
             totals[threshold] += count_example(example, peaks[peaks[:, 2] >= threshold, :2])
     rates = {threshold: counts.rates() for threshold, counts in totals.items()}
-    clean = [t for t in THRESHOLDS if rates[t]["false_per_100nm2"] <= MOST_FALSE_PER_100NM2] or [max(THRESHOLDS)]
+    clean = [t for t in THRESHOLDS if rates[t]["false_per_100nm2"] <= most_false_per_100nm2] or [max(THRESHOLDS)]
     best = max(clean, key=lambda threshold: rates[threshold]["f1"])
     return best, rates[best]
 
