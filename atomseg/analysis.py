@@ -217,4 +217,4 @@ def _as_text(analysis: Analysis) -> str:
 
     rows = result_rows(analysis) + [("Warning", text) for text in warning_lines(analysis)]
     head = f"Analysis of {analysis.micrograph.name}"
-    return "\n".join([head, *[f"  {name:<11}{text}" for name, text in rows]])
+    return "\n".join([head, *[f"  {name:<13}{text}" for name, text in rows]])

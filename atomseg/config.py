@@ -66,7 +66,8 @@ def load_map_config(path: str | Path | None = None, overrides: Iterable[str] = (
     Parameters
     ----------
     path : str or pathlib.Path, optional
-        YAML file, or the name of a shipped one (``default``); None starts from the defaults.
+        YAML file, the name of a shipped one (``default``), or the ``summary.json`` of a result, whose settings are then
+        used again; None starts from the defaults.
     overrides : iterable of str
         ``key=value`` with dots between levels and the value in YAML, e.g. ``measure.point_spacing_nm=0.5``; the last of
         a key wins.
@@ -77,6 +78,7 @@ def load_map_config(path: str | Path | None = None, overrides: Iterable[str] = (
         If the file can not be read, or a key or value is not allowed.
     """
     data, where = ({}, "the defaults") if path is None else _read(path, "map")
+    data = _settings_of_result(data, where)
     overrides = list(overrides)
     if overrides:
         for override in overrides:
@@ -204,6 +206,18 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, Any], str]:
     if not isinstance(data, dict):
         raise ConfigError(f"{file}: expected keys with values, got {type(data).__name__}")
     return data, str(file)
+
+
+def _settings_of_result(data: dict[str, Any], where: str) -> dict[str, Any]:
+    """The settings that a summary.json holds; any other content as it is."""
+    if not str(data.get("schema", "")).startswith("atomseg.summary/"):
+        return data
+    provenance = data.get("provenance")
+    kept = provenance.get("config") if isinstance(provenance, dict) else None
+    if not isinstance(kept, dict):
+        raise ConfigError(f"{where}: this summary holds no settings (provenance.config); map the input again")
+    # What was said about the input (pixel size, frame) belongs to that file, not to the settings of the stages.
+    return {key: value for key, value in kept.items() if key != "input"}
 
 
 def _structures_beside(simulation: Any, where: str) -> None:

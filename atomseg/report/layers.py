@@ -62,6 +62,15 @@ def _beside(_record: AnalysisRecord) -> None:
     """Maps that the caller hands over beside the record."""
 
 
+def _plane(name: str, factor: float = 1.0) -> Callable[[AnalysisRecord], np.ndarray | None]:
+    """How to take one of the lattice maps from a record, multiplied by a factor for its unit."""
+
+    def take(record: AnalysisRecord) -> np.ndarray | None:
+        return None if record.lattice is None else factor * record.lattice.planes()[name]
+
+    return take
+
+
 def _confidence(record: AnalysisRecord) -> np.ndarray:
     """Confidence where there is a phase: elsewhere it is 1 by definition and says nothing."""
     return np.where(record.phases.labels == Phase.NONE, np.nan, record.phases.confidence)
@@ -75,13 +84,12 @@ LAYERS: tuple[Layer, ...] = (
     Layer("confidence", "confidence of the phase", "map", _confidence, "", "cividis", (0.5, 1)),
     Layer("occupancy", "interlayer occupancy", "map", lambda record: record.phases.occupancy, "", "cividis", (0, 1)),
     Layer("depth", "depth below the surface", "map", lambda record: record.thickness.depth_nm, "nm", "viridis"),
-    Layer("spacing", "layer spacing", "map", _beside, "nm", "viridis"),
-    Layer("strain_xx", "strain along x", "map", _beside, "", "RdBu_r", centred=True),
-    Layer("strain_yy", "strain along y", "map", _beside, "", "RdBu_r", centred=True),
-    Layer("strain_xy", "shear strain", "map", _beside, "", "RdBu_r", centred=True),
-    Layer("strain_rows", "strain along the rows", "map", _beside, "", "RdBu_r", centred=True),
-    Layer("strain_stack", "strain along the stacking", "map", _beside, "", "RdBu_r", centred=True),
-    Layer("rotation", "lattice rotation", "map", _beside, "°", "RdBu_r", centred=True),
+    Layer("spacing", "layer spacing", "map", _plane("spacing"), "nm", "cividis"),
+    Layer("strain_cc", "strain across the layers", "map", _plane("strain_cc", 100), "%", "RdBu_r", centred=True),
+    Layer("strain_ip", "strain along the rows", "map", _plane("strain_ip", 100), "%", "RdBu_r", centred=True),
+    Layer("shear", "shear between the layers", "map", _plane("shear", 100), "%", "RdBu_r", centred=True),
+    Layer("rotation", "lattice rotation", "map", _plane("rotation"), "°", "PuOr_r", centred=True),
+    Layer("occupancy_err", "error of the occupancy", "map", _plane("occupancy_err"), "", "viridis"),
 )
 
 

@@ -19,12 +19,19 @@ from atomseg.report.thumbnail import thumbnail_jpeg
 from atomseg.types import AnalysisRecord, ColumnFlag, Phase
 
 _NO_MAPS: Mapping[str, np.ndarray] = MappingProxyType({})
+# Files beside the page; those of the lattice are left out of a result without it.
+_OF_LATTICE = frozenset({"maps.png", "lattice.csv", "dislocations.csv", "depth_profile.csv"})
 _FILES = (
     ("overview.png", "figure"),
     ("overview.pdf", "figure for print"),
+    ("maps.png", "lattice maps"),
     ("columns.csv", "columns"),
+    ("layers.csv", "layers and stacking"),
     ("thickness.csv", "thickness"),
     ("faults.csv", "O1 faults"),
+    ("dislocations.csv", "dislocations"),
+    ("lattice.csv", "spacing and strain"),
+    ("depth_profile.csv", "profile with depth"),
     ("phases.tif", "phase map"),
     ("restored.tif", "restored image"),
     ("summary.json", "numbers and provenance"),
@@ -38,6 +45,9 @@ _COLORINGS: tuple[tuple[str, str, str, tuple[float, float] | None], ...] = (
     ("certainty", "probability of its phase", "", (0.5, 1.0)),
     ("fwhm", "mean width (FWHM)", "pm", None),
     ("depth", "depth below the surface", "nm", None),
+    ("spacing", "layer spacing", "nm", None),
+    ("strain_cc", "strain across the layers", "%", None),
+    ("strain_ip", "strain along the rows", "%", None),
 )
 
 
@@ -49,7 +59,7 @@ def page_html(record: AnalysisRecord, *, maps: Mapping[str, np.ndarray] = _NO_MA
     record : AnalysisRecord
         The result.
     maps : mapping of str to numpy.ndarray
-        Further (H, W) maps on the input's pixel grid by name: ``spacing``, ``strain_xx`` ...
+        Further (H, W) maps on the input's pixel grid by name, beside those that the record holds.
     root : str, optional
         Address of the batch's output folder as seen from the page (``".."``): the page then takes the plot library from
         there and links to the cohort's page. None makes a page that needs no other file.
@@ -66,8 +76,9 @@ def page_html(record: AnalysisRecord, *, maps: Mapping[str, np.ndarray] = _NO_MA
         methods=methods_paragraph(record),
         references=references(record),
         provenance=_provenance(record),
-        files=_FILES,
+        files=[f for f in _FILES if record.lattice is not None or f[0] not in _OF_LATTICE],
         n_surfaces=record.thickness.points["surface_id"].nunique() if len(record.thickness.points) else 0,
+        n_dislocations=0 if record.lattice is None else len(record.lattice.dislocations),
         shape=f"{width * size_x:.4f} / {height * size_y:.4f}",
         data=script_json(page_data(record, maps)),
         packed="" if root is not None else library_packed(),
@@ -98,6 +109,7 @@ def page_data(record: AnalysisRecord, maps: Mapping[str, np.ndarray] = _NO_MAPS)
         "columns": _columns(record),
         "colorings": _colorings(record),
         "surfaces": _surfaces(record),
+        "dislocations": _dislocations(record),
         "bounds": [THIN_BELOW_NM, THICK_ABOVE_NM],
         "ramp": color_stops("viridis"),
     }
@@ -123,7 +135,17 @@ def _fields(record: AnalysisRecord) -> dict[str, np.ndarray]:
         "occupancy_err": judged["interlayer_occupancy_err"].to_numpy(),
         "shift": np.abs(judged["stacking_shift"].to_numpy(np.float32)),
         "depth": record.thickness.depth_nm[nearest[:, 0], nearest[:, 1]],
+        **_lattice_fields(record),
     }
+
+
+def _lattice_fields(record: AnalysisRecord) -> dict[str, np.ndarray]:
+    """(N,) spacing in nm and strain in percent of every column; empty without a lattice."""
+    if record.lattice is None:
+        return {}
+    table = record.lattice.columns
+    percent = {name: 100.0 * table[name].to_numpy(float) for name in ("strain_cc", "strain_ip")}
+    return {"spacing": table["spacing_nm"].to_numpy(float), **percent}
 
 
 def _columns(record: AnalysisRecord) -> dict[str, Any]:
@@ -138,6 +160,8 @@ def _colorings(record: AnalysisRecord) -> list[dict[str, Any]]:
     """Ways to colour columns for which there is a value."""
     told, fields = [], _fields(record)
     for key, label, unit, bounds in _COLORINGS:
+        if key not in fields:
+            continue
         known = fields[key][np.isfinite(fields[key])]
         if not known.size:
             continue
@@ -165,11 +189,32 @@ def _surfaces(record: AnalysisRecord) -> list[dict[str, Any]]:
                 "dx": _rounded(pd.Series(np.cos(angle))),
                 "dy": _rounded(pd.Series(np.sin(angle))),
                 **{name: _rounded(points[f"{name}_nm"]) for name in _LENGTHS},
+                "kind": _words(points, "surface_kind"),
+                "overlayer": _rounded(points["overlayer_nm"]) if "overlayer_nm" in points else [None] * len(points),
                 "event": [int(value) for value in points["event"]],
-                "reason": [str(text).replace("_", " ") if isinstance(text, str) else "" for text in points["reason"]],
+                "reason": _words(points, "reason"),
             }
         )
     return told
+
+
+def _dislocations(record: AnalysisRecord) -> list[dict[str, Any]]:
+    """Places and Burgers vectors of the dislocations, in nm."""
+    if record.lattice is None:
+        return []
+    size_y, size_x = record.micrograph.calibration.pixel_size_nm
+    return [
+        {"id": int(row["dislocation_id"]), "x": round(float(row["x_px"]) * size_x, 4),
+         "y": round(float(row["y_px"]) * size_y, 4), "kind": str(row["kind"]).replace("_", " "),
+         "b": round(float(row["b_nm"]), 4), "angle": round(float(row["b_angle_deg"]), 1)}
+        for row in record.lattice.dislocations.to_dict("records")
+    ]  # fmt: skip
+
+
+def _words(points: pd.DataFrame, name: str) -> list[str]:
+    """Texts of a column of a table; empty where there are none."""
+    values = points[name] if name in points else [""] * len(points)
+    return [str(text).replace("_", " ") if isinstance(text, str) else "" for text in values]
 
 
 def _provenance(record: AnalysisRecord) -> list[tuple[str, str]]:

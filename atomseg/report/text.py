@@ -85,6 +85,7 @@ def result_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
     faults = len(record.thickness.faults)
     if faults:
         rows.append(("O1 faults", str(faults)))
+    rows.extend(_defect_rows(record))
     rows.append(("Checks", checks_text(record)))
     rows.append(("Model", f"{record.provenance.model_id}, atomseg {record.provenance.version}"))
     return rows
@@ -100,3 +101,17 @@ def _surface_text(record: AnalysisRecord, summary: ThicknessSummary) -> str:
     n_surfaces = len(record.thickness.surfaces)
     faces = "" if n_surfaces <= 1 else f"{n_surfaces} surfaces, "
     return f"{faces}{summary.n_points} points, {summary.censored_fraction:.0%} reach out of view"
+
+
+def _defect_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
+    """Stacking and dislocations, where they were looked for."""
+    rows = []
+    stacking = record.phases.stacking
+    if stacking.sequence:
+        counts = ", ".join(f"{n} {label}" for label, n in stacking.counts.items() if n)
+        rows.append(("Layers", f"{counts}; {stacking.twins} twin boundaries"))
+        rows.append(("Stacking", stacking.sequence))
+    if record.lattice is not None and len(record.lattice.dislocations):
+        kinds = record.lattice.dislocations["kind"].value_counts()
+        rows.append(("Dislocations", ", ".join(f"{n} {str(kind).replace('_', ' ')}" for kind, n in kinds.items())))
+    return rows

@@ -15,6 +15,7 @@ from PIL import Image
 
 from atomseg.analysis import Analysis
 from atomseg.classify.config import ClassifyConfig
+from atomseg.measure import LatticeConfig, measure_lattice
 from atomseg.report import PHASE_COLORS, page_files, page_html, share_library
 from atomseg.report.layers import LAYERS, block_centres, block_means, page_layers
 from atomseg.report.library import library_name, library_packed
@@ -44,6 +45,33 @@ def test_further_maps_appear_under_their_name(record: AnalysisRecord) -> None:
     told = layer(record, "strain_xx", strain_xx=strain, my_map=strain)
     assert told["high"] == -told["low"] == pytest.approx(0.0296, abs=2e-4)  # 99th percentile, the same on both sides
     assert layer(record, "my_map", my_map=strain)["label"] == "my map"
+
+
+def test_lattice_maps_and_dislocations_are_offered(record: AnalysisRecord) -> None:
+    lattice = measure_lattice(
+        record.localized, record.phases, record.micrograph.calibration, record.thickness.depth_nm, LatticeConfig()
+    )
+    shape = record.micrograph.shape
+    ramp = np.linspace(-0.02, 0.02, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    seen = pd.DataFrame([{"dislocation_id": 4, "y_px": 100.0, "x_px": 120.0, "b_nm": 0.4802, "b_angle_deg": -80.04,
+                          "kind": "extra_layer"}])  # fmt: skip
+    table = lattice.columns.assign(spacing_nm=np.linspace(0.46, 0.48, len(lattice.columns)))
+    drawn = dataclasses.replace(lattice, strain_cc=ramp, strain_ip=ramp, shear=ramp, rotation=ramp,
+                                spacing=0.473 + ramp, dislocations=seen, columns=table)  # fmt: skip
+    known = dataclasses.replace(record, lattice=drawn)
+    assert {"spacing", "strain_cc", "strain_ip", "shear", "rotation"} <= {
+        told["key"] for told in page_layers(known, {})
+    }
+    strain = layer(known, "strain_cc")
+    assert (strain["unit"], strain["high"]) == ("%", pytest.approx(1.96, abs=0.01))  # 99th percentile of 2 %
+    data = page_data(known)
+    # 25 pm pixels; the first pixel's centre is 0.
+    assert data["dislocations"] == [{"id": 4, "x": 3.0, "y": 2.5, "kind": "extra layer", "b": 0.4802, "angle": -80.0}]
+    spacing = np.frombuffer(base64.b64decode(data["columns"]["fields"]["spacing"]), "<f4")
+    np.testing.assert_allclose(spacing, table["spacing_nm"], rtol=1e-6)
+    assert 'id="dislocations"' in page_html(known)
+    assert 'id="dislocations"' not in page_html(record)
+    assert "lattice.csv" not in page_html(record)
 
 
 def test_maps_without_a_value_are_left_out(without_surface: AnalysisRecord) -> None:

@@ -94,6 +94,17 @@ function surfaceTraces() {
   });
 }
 
+function dislocationTrace() {
+  const d = data.dislocations;
+  return {
+    type: "scatter", mode: "text", name: "dislocations", hoverinfo: "text", visible: false,
+    x: d.map((entry) => entry.x), y: d.map((entry) => entry.y), text: d.map(() => "\u22a5"),
+    textfont: { size: 19, color: "#ffffff", family: "DejaVu Sans, system-ui, sans-serif", shadow: "0 0 4px #000, 0 0 2px #000" },
+    hovertext: d.map((entry) => `${entry.kind} dislocation ${entry.id}<br>Burgers vector in the image ${fixed(entry.b, 3)} nm at ${fixed(entry.angle, 0)}°`),
+    hoverlabel: { bgcolor: "#fff", font: { color: "#1e2a36", size: 13 } },
+  };
+}
+
 function pictures() {
   const chosen = [byId("base").value, byId("map").value].map((key) => data.layers.find((layer) => layer.key === key));
   // Plotly takes two images in the very same place for one, so each is a hair wider than the one before.
@@ -110,7 +121,7 @@ const FIRST_SURFACE = 1;
 
 async function drawView() {
   const axis = { visible: false, showgrid: false, zeroline: false };
-  await Plotly.newPlot(view, [columnTrace(), ...surfaceTraces()], {
+  await Plotly.newPlot(view, [columnTrace(), ...surfaceTraces(), dislocationTrace()], {
     margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "#14181c", plot_bgcolor: "#14181c", showlegend: false,
     dragmode: "pan", hovermode: "closest", hoverdistance: 14, images: pictures(),
     xaxis: { ...axis, range: [LEFT, RIGHT] }, yaxis: { ...axis, range: [BOTTOM, TOP], scaleanchor: "x", scaleratio: 1 },
@@ -196,6 +207,10 @@ function columnText(i) {
     ["stacking shift", Number.isFinite(fields.shift[i]) ? `± ${fixed(fields.shift[i], 2)} row periods` : "not measurable"],
     ["width (FWHM)", `${fixed(fields.fwhm[i], 0)} pm`],
   ];
+  if (fields.spacing && Number.isFinite(fields.spacing[i])) {
+    rows.push(["layer spacing", `${fixed(fields.spacing[i], 4)} nm`]);
+    rows.push(["strain", `${fixed(fields.strain_cc[i], 1)} % across, ${fixed(fields.strain_ip[i], 1)} % along the layers`]);
+  }
   if (Number.isFinite(fields.depth[i])) rows.push(["depth", `${fixed(fields.depth[i], 2)} nm`]);
   const table = rows.map(([name, value]) => `<tr><td>${name}</td><td>${value}</td></tr>`).join("");
   const said = flags.length ? `<tr><td>flags</td><td class="flag">${flags.join(", ")}</td></tr>` : "";
@@ -204,6 +219,7 @@ function columnText(i) {
 
 function pointRows(s, i) {
   const rows = [["thickness", s.event[i] === 1 ? `${fixed(s.thickness[i], 1)} nm (${fixed(s.lower[i], 1)} to ${fixed(s.upper[i], 1)})` : `at least ${fixed(s.thickness[i], 1)} nm: ${s.reason[i] || "leaves the view"}`]];
+  if (s.overlayer[i] > 0) rows.push(["amorphous overlayer", `${fixed(s.overlayer[i], 1)} nm`]);
   for (const [key, name] of [["t_50", "occupancy below 0.5"], ["t_rocksalt", "occupancy below 0.8"], ["t_mix", "return to the bulk"], ["front_width", "front width"], ["available", "view reaches"]]) {
     if (Number.isFinite(s[key][i])) rows.push([name, `${fixed(s[key][i], 1)} nm`]);
   }
@@ -212,7 +228,7 @@ function pointRows(s, i) {
 
 function pointText(s, i) {
   const table = pointRows(s, i).map(([name, value]) => `<tr><td>${name}</td><td>${value}</td></tr>`).join("");
-  return `<b>surface ${s.id}</b> <span class="soft">at ${fixed(s.s[i], 1)} nm</span><table>${table}</table>`;
+  return `<b>${s.kind[i] ? s.kind[i] + " " : ""}surface ${s.id}</b> <span class="soft">at ${fixed(s.s[i], 1)} nm</span><table>${table}</table>`;
 }
 
 function tip(html, x, y) {
@@ -226,6 +242,7 @@ function tip(html, x, y) {
 
 function pointed(point) {
   const at = place();
+  if (point.data.name === "dislocations") return; // plotly shows its own label
   if (point.curveNumber === 0) {
     state.ring = point.pointIndex ?? point.pointNumber;
     tip(columnText(state.ring), at.x(fields.x[state.ring]), at.y(fields.y[state.ring]));
@@ -370,6 +387,10 @@ function connect() {
     drawKeys();
   };
 }
+
+if (byId("dislocations")) byId("dislocations").onchange = () => {
+  Plotly.restyle(view, { visible: byId("dislocations").checked }, [view.data.length - 1]);
+};
 
 byId("copy").onclick = async () => {
   const text = `${byId("methods").textContent}\n\n${[...byId("references").children].map((li, i) => `[${i + 1}] ${li.textContent}`).join("\n")}`;
