@@ -73,7 +73,8 @@ def test_killed_three_times_the_end_is_that_of_an_undisturbed_run(
     assert "Traceback" not in err
     assert {name: (output / name / "summary.json").stat().st_mtime_ns for name in before} == before
     rows = pd.read_csv(output / "summary.csv", keep_default_na=False)
-    assert rows["status"].value_counts().to_dict() == {"done": FILES - BAD, "refused": BAD}
+    told = rows.query("status == 'failed'")["reason"].tolist()
+    assert rows["status"].value_counts().to_dict() == {"done": FILES - BAD, "refused": BAD}, told
     assert (rows.query("status == 'refused'")["reason"] != "").all()
     calm, killed = contents(tmp_path / "calm"), contents(output)
     assert killed.keys() == calm.keys()  # nothing left over either
