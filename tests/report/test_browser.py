@@ -81,7 +81,8 @@ def opened(browser: Any, page: Path) -> list[str]:
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     assert page.as_uri() in asked, "the log of requests does not work"
-    return [url[:200] for url in asked if not url.startswith(("data:", "blob:", "chrome:")) and url != page.as_uri()] + [
+    inside = ("data:", "blob:", "chrome:")  # the last are the browser's own
+    return [url[:200] for url in asked if not url.startswith(inside) and url != page.as_uri()] + [
         entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"
     ]
 
