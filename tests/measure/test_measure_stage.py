@@ -290,12 +290,12 @@ def test_patches_deep_below_an_intact_surface_are_told_of():
 
 
 def test_behind_a_patchy_layer_a_short_layered_stretch_is_no_bulk():
-    y, x = coordinates()
+    y, x = coordinates(24.0, 0.05)
     depth = y - 3.0
     labels = slab(depth, 99.0)
-    labels[(np.sin(np.pi * x / 1.5) * np.sin(np.pi * depth / 1.5) > 0.2) & (depth > 0.3)] = Phase.LAYERED
-    # The view ends inside a row of islands: under half of the rays end in one, none in bulk.
-    cut = measure(phase_map(labels[: round(11.0 / PIXEL)]), calibration(), CONFIG)
+    labels[(np.sin(np.pi * x / 4) * np.sin(np.pi * depth / 4) > 0.1) & (depth > 0.3)] = Phase.LAYERED
+    # Islands of 4 nm; the view ends inside a row of them: nearly half of the rays end in one, none in bulk.
+    cut = measure(phase_map(labels[: round(17.0 / 0.05)]), calibration(0.05), CONFIG)
     assert cut.summary.censored
     assert cut.summary.censored_fraction > 0.95
 
@@ -362,10 +362,11 @@ def test_crack_that_ends_in_view_has_two_faces_all_the_same():
 
 def test_rough_surface_above_a_deep_layer_does_not_turn_its_normals():
     y, x = coordinates(25.0, 0.05)
-    rough = 0.5 * np.sin(2 * np.pi * x / 6.0)
+    rough = np.sin(2 * np.pi * x / 8.0)
     profile = measure(phase_map(slab(y - 3 - rough, 15.0 - rough)), calibration(0.05), CONFIG)
     turn = (profile.points["normal_deg"] - 90.0).abs()
-    assert turn.quantile(0.9) < 5.0  # the surface itself is inclined by up to 28 degrees
+    # The surface is inclined by up to 38 degrees; smoothed over 2.5 nm alone the normals would still turn by 10.
+    assert turn.quantile(0.9) < 6.0
 
 
 def test_faults_are_listed_with_length_and_distance():
