@@ -14,7 +14,7 @@ from atomseg.report.library import ASSETS, library_name, library_packed, render,
 from atomseg.report.methods import methods_paragraph, references
 from atomseg.report.panels import spacing_nm
 from atomseg.report.style import PHASE_COLORS
-from atomseg.report.text import result_rows, warning_lines
+from atomseg.report.text import defect_rows, result_rows, warning_lines
 from atomseg.report.thumbnail import thumbnail_jpeg
 from atomseg.types import AnalysisRecord, ColumnFlag, Phase
 
@@ -70,7 +70,7 @@ def page_html(record: AnalysisRecord, *, maps: Mapping[str, np.ndarray] = _NO_MA
         "page.html",
         title=record.micrograph.name,
         origin=record.micrograph.path or "",
-        rows=result_rows(record),
+        rows=result_rows(record) + defect_rows(record),
         warnings=warning_lines(record),
         checks=[(check.name, _shown(check.value), str(check.verdict), check.message) for check in record.checks],
         methods=methods_paragraph(record),

@@ -85,7 +85,6 @@ def result_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
     faults = len(record.thickness.faults)
     if faults:
         rows.append(("O1 faults", str(faults)))
-    rows.extend(_defect_rows(record))
     rows.append(("Checks", checks_text(record)))
     rows.append(("Model", f"{record.provenance.model_id}, atomseg {record.provenance.version}"))
     return rows
@@ -103,7 +102,7 @@ def _surface_text(record: AnalysisRecord, summary: ThicknessSummary) -> str:
     return f"{faces}{summary.n_points} points, {summary.censored_fraction:.0%} reach out of view"
 
 
-def _defect_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
+def defect_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
     """Stacking and dislocations, where they were looked for."""
     rows = []
     stacking = record.phases.stacking

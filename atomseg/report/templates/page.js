@@ -235,7 +235,8 @@ function tip(html, x, y) {
   const box = byId("tip"), at = place();
   box.innerHTML = html;
   box.hidden = false;
-  const left = x + 22 + box.offsetWidth > at.width ? x - 22 - box.offsetWidth : x + 22;
+  // To the side with more room, so that it does not cover what is pointed at.
+  const left = x > at.width / 2 ? x - 22 - box.offsetWidth : x + 22;
   box.style.left = `${Math.max(4, left)}px`;
   box.style.top = `${Math.min(Math.max(4, y - box.offsetHeight / 2), at.height - box.offsetHeight - 4)}px`;
 }

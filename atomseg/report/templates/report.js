@@ -94,7 +94,7 @@ async function drawPlots() {
   dots.yaxis.rangemode = "tozero";
   if (data.cohort) {
     dots.xaxis = { ...dots.xaxis, tickvals: data.cohort.map((_, k) => k), ticktext: data.cohort.map((g) => g.name.replace(", ", "<br>")), range: [-0.6, data.cohort.length - 0.4], showgrid: false };
-  } else dots.xaxis.showgrid = false;
+  } else dots.xaxis = { ...dots.xaxis, showgrid: false, tickformat: "d", ...(data.micrographs.length < 12 ? { dtick: 1 } : {}) };
   const values = data.cohort ? data.cohort.flatMap((g) => g.particles.map((p) => p.value ?? p.mean)) : data.micrographs.map((m) => m.high ?? m.value);
   // Bounds of the classes far above everything would squeeze the dots to a line.
   dots.yaxis.range = [0, 1.1 * Math.max(6, ...values.filter(Number.isFinite))];
