@@ -9,6 +9,7 @@ from atomseg.imaging.gaussian import (
     gaussian_column,
     localization_limit_pm,
 )
+from atomseg.imaging.grid import grid_to_pixels
 from atomseg.imaging.normalize import NormalizeConfig, Normalized, normalize, smooth
 from atomseg.imaging.outputs import (
     HEAD_OF_OUTPUT,
@@ -37,6 +38,7 @@ __all__ = [
     "covariance_from_fwhm",
     "fisher_limit_pm",
     "gaussian_column",
+    "grid_to_pixels",
     "localization_limit_pm",
     "normalize",
     "on_input_grid",

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from atomseg.imaging import grid_to_pixels
 from atomseg.types import Phase, PhaseMap
 from atomseg.types.lattice import DEPTH_PROFILE_FIELDS
 
@@ -52,28 +53,15 @@ def pixel_maps(
     weight = 1.0 / (distance**2 + 0.05**2)
     weight /= weight.sum(axis=1, keepdims=True)
     close = (distance[:, 0] <= REACH_NM).reshape(nodes.shape[:2]).astype(np.float32)
-    inside = crystal & (bilinear(close, shape) > 0.5)
+    inside = crystal & (grid_to_pixels(close, shape) > 0.5)
     maps = {}
     for name, value in values.items():
         if np.isfinite(value[known]).all():
             coarse = (weight * value[known][near]).sum(axis=1).reshape(nodes.shape[:2])
-            maps[name] = np.where(inside, bilinear(coarse.astype(np.float32), shape), np.float32(np.nan))
+            maps[name] = np.where(inside, grid_to_pixels(coarse, shape), np.float32(np.nan))
         else:
             maps[name] = np.full(shape, np.nan, np.float32)
     return maps
-
-
-def bilinear(coarse: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32, linear between nodes; grid and pixels share their corner centres."""
-    out = coarse
-    for axis in (0, 1):
-        n = out.shape[axis]
-        place = np.linspace(0.0, n - 1.0, shape[axis])
-        low = np.minimum(place.astype(int), n - 2)
-        share = (place - low).astype(np.float32)
-        share = share[:, None] if axis == 0 else share[None, :]
-        out = np.take(out, low, axis) * (1 - share) + np.take(out, low + 1, axis) * share
-    return out
 
 
 def occupancy_error_map(phases: PhaseMap, pixel_nm: tuple[float, float], grid_nm: float) -> np.ndarray:

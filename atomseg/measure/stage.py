@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from atomseg.imaging import grid_to_pixels
 from atomseg.measure.config import MeasureConfig
 from atomseg.measure.faults import find_faults
 from atomseg.measure.overlayer import Overlayer, find_overlayer, light_on_grid
 from atomseg.measure.rays import Depths, Neighbours, cast, depth_map, smooth_occupancy
 from atomseg.measure.statistics import point_interval, summarize_points
-from atomseg.measure.surface import Maps, Surface, find_surfaces, sample_maps, smoother_normals, upsample
+from atomseg.measure.surface import Maps, Surface, find_surfaces, sample_maps, smoother_normals
 from atomseg.measure.zone import find_zone
 from atomseg.types import Calibration, LatticeFrame, Micrograph, PhaseMap, ReconstructionProfile, ThicknessSummary
 from atomseg.types.reconstruction import MEASURED_FIELDS, PROFILE_FIELDS
@@ -45,7 +46,7 @@ def measure(
     pixel = calibration.pixel_size_nm
     maps = sample_maps(phases, pixel, config.grid_nm)
     surfaces = find_surfaces(maps, config) if phases.frames else []
-    depth = upsample(depth_map(maps, surfaces), phases.labels.shape)
+    depth = grid_to_pixels(depth_map(maps, surfaces), phases.labels.shape)
     period = float(np.hypot(*phases.frames[0].row_yx_nm)) if phases.frames else PERIOD_WITHOUT_FRAME_NM
     faults = find_faults(phases.gaps, depth, pixel, period)
     if not surfaces:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates, zoom
+from scipy.ndimage import gaussian_filter, map_coordinates
 from skimage.measure import find_contours
 
 from atomseg.measure.config import MeasureConfig
@@ -122,9 +122,3 @@ def smoother_normals(surface: Surface, smoothing_nm: float, config: MeasureConfi
     normal = curve_normals(surface.yx_nm, surface.closed, smoothing_nm / config.point_spacing_nm)
     turned = normal if (normal * surface.normal).sum() > 0 else -normal
     return replace(surface, normal=turned)
-
-
-def upsample(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring a grid map back to the pixels, linearly; grid and pixels share their corner centres."""
-    factor = [n / m for n, m in zip(shape, values.shape, strict=True)]
-    return zoom(values, factor, order=1, mode="nearest", grid_mode=False).astype(np.float32)
