@@ -158,9 +158,15 @@ def changed_settings(config: Mapping[str, Any]) -> list[str] | None:
     from atomseg.classify.config import ClassifyConfig
     from atomseg.infer import InferConfig
     from atomseg.localize.config import LocalizeConfig
-    from atomseg.measure.config import MeasureConfig
+    from atomseg.measure import LatticeConfig, MeasureConfig
 
-    kinds = {"infer": InferConfig, "localize": LocalizeConfig, "classify": ClassifyConfig, "measure": MeasureConfig}
+    kinds = {
+        "infer": InferConfig,
+        "localize": LocalizeConfig,
+        "classify": ClassifyConfig,
+        "measure": MeasureConfig,
+        "lattice": LatticeConfig,
+    }
     if not any(section in config for section in kinds):
         return None
     changed = []

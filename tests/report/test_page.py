@@ -15,6 +15,7 @@ from PIL import Image
 
 from atomseg.analysis import Analysis
 from atomseg.classify.config import ClassifyConfig
+from atomseg.config import MapConfig, config_dict
 from atomseg.measure import LatticeConfig, measure_lattice
 from atomseg.report import PHASE_COLORS, page_files, page_html, share_library
 from atomseg.report.layers import LAYERS, block_centres, block_means, page_layers
@@ -228,6 +229,13 @@ def test_methods_name_settings_that_were_changed() -> None:
     assert changed_settings(default) == []
     assert changed_settings({**default, "measure": {"point_spacing_nm": 0.7}}) == ["measure.point_spacing_nm = 0.7"]
     assert changed_settings({}) is None
+
+
+@pytest.mark.parametrize("section", [field.name for field in dataclasses.fields(MapConfig)])
+def test_methods_know_the_settings_of_every_stage(section: str) -> None:
+    key, value = next(iter(config_dict(MapConfig())[section].items()))
+    assert changed_settings({section: {key: value}}) == []
+    assert changed_settings({section: {key: -1}}) == [f"{section}.{key} = -1"]
 
 
 def test_files_are_the_same_each_time(record: AnalysisRecord) -> None:
