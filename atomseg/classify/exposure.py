@@ -2,8 +2,9 @@
 
 import numpy as np
 from scipy.fft import fft2
-from scipy.ndimage import convolve, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
+from atomseg.imaging import rough_power
 from atomseg.types import Check, Columns, Micrograph, Verdict
 
 FWHM_PER_SIGMA = 2.3548
@@ -125,11 +126,10 @@ def dose_check(micrograph: Micrograph, columns: Columns) -> Check:
 def noise_gain(image: np.ndarray) -> float | None:
     """Growth of the noise's variance with the level, in the image's unit: values a count, if noise is Poisson's.
 
-    Second differences along both axes are blind to anything smooth over three pixels and have 36 times the variance of
-    white noise (Immerkaer 1996, 10.1006/cviu.1996.0060). None where variance does not grow with the level.
+    None where variance does not grow with the level.
     """
-    rough = convolve(image.astype(np.float64), np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0])) ** 2 / 36.0
-    level = gaussian_filter(image.astype(np.float64), LEVEL_PX)
+    exact = image.astype(np.float64)
+    rough, level = rough_power(exact), gaussian_filter(exact, LEVEL_PX)
     edges = np.quantile(level, np.linspace(0, 1, LEVELS + 1))
     which = np.clip(np.searchsorted(edges, level.ravel(), side="right") - 1, 0, LEVELS - 1)
     count = np.maximum(np.bincount(which, minlength=LEVELS), 1)

@@ -8,13 +8,12 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import Delaunay, QhullError, cKDTree
 from scipy.special import ndtr
-from skimage.measure import label
 
 from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.frames import Frames
 from atomseg.classify.posterior import STATES
 from atomseg.classify.rows import chain_gaps
-from atomseg.imaging import grid_to_pixels
+from atomseg.imaging import grid_to_pixels, large_parts
 from atomseg.types import Micrograph, Phase
 
 # Empty circles of a crystal's column pattern are smaller than this: 0.27 nm between bare TM rows and in Si <110>,
@@ -83,7 +82,7 @@ def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.nda
     keep = _circumradius(mirrored[mesh.simplices]) < largest
     simplex = mesh.find_simplex(grid.points)
     inside = ((simplex >= 0) & keep[simplex]).reshape(grid.shape)
-    inside = _without_specks(inside, SMALLEST_CRYSTAL_NM2 / (grid.step[0] * grid.step[1]))
+    inside = large_parts(inside, SMALLEST_CRYSTAL_NM2 / (grid.step[0] * grid.step[1]), diagonal=False)
     if not inside.any():
         return outside
     if inside.all():
@@ -96,7 +95,8 @@ def edge_in_view(micrograph: Micrograph, yx_nm: np.ndarray, config: ClassifyConf
     """Whether the crystal ends inside the image: more lies outside its outline than a few missing columns leave."""
     grid = Grid.over(micrograph, config.grid_nm)
     outside = crystal_distance(yx_nm, grid, config.outline_nm) < 0
-    return bool(_without_specks(outside, SMALLEST_VACUUM_NM2 / (grid.step[0] * grid.step[1])).any())
+    smallest_px = SMALLEST_VACUUM_NM2 / (grid.step[0] * grid.step[1])
+    return bool(large_parts(outside, smallest_px, diagonal=False).any())
 
 
 def _mirror_at_borders(yx_nm: np.ndarray, grid: Grid, reach_nm: float) -> np.ndarray:
@@ -117,14 +117,6 @@ def _circumradius(triangle: np.ndarray) -> np.ndarray:
     u, v = triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0]
     area = 0.5 * np.abs(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
     return a * b * c / np.maximum(4 * area, 1e-12)
-
-
-def _without_specks(mask: np.ndarray, smallest_px: float) -> np.ndarray:
-    """Remove connected parts smaller than a number of pixels."""
-    parts = label(mask, connectivity=1)
-    big = np.bincount(parts.ravel()) >= smallest_px
-    big[0] = False
-    return big[parts]
 
 
 def paint(

@@ -10,6 +10,7 @@ from atomseg.imaging.gaussian import (
     localization_limit_pm,
 )
 from atomseg.imaging.grid import grid_to_pixels
+from atomseg.imaging.noise import rough_power
 from atomseg.imaging.normalize import NormalizeConfig, Normalized, normalize, smooth
 from atomseg.imaging.outputs import (
     HEAD_OF_OUTPUT,
@@ -19,6 +20,7 @@ from atomseg.imaging.outputs import (
     on_input_grid,
     output_image,
 )
+from atomseg.imaging.parts import large_parts
 from atomseg.imaging.resample import canonical_shape, resample
 from atomseg.imaging.tiles import Tile, tiles
 
@@ -39,11 +41,13 @@ __all__ = [
     "fisher_limit_pm",
     "gaussian_column",
     "grid_to_pixels",
+    "large_parts",
     "localization_limit_pm",
     "normalize",
     "on_input_grid",
     "output_image",
     "resample",
+    "rough_power",
     "smooth",
     "tiles",
     "to_canonical",

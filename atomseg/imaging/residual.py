@@ -2,11 +2,10 @@
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.ndimage import convolve, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
-# Second differences along both axes: blind to anything smooth over three pixels, 36 times the variance of white noise
-# (Immerkaer 1996, 10.1006/cviu.1996.0060).
-_SECOND_DIFFERENCES = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0])
+from atomseg.imaging.noise import rough_power
+
 # Rings of the power spectrum, cycles a pixel.
 _RINGS = 64
 # Noise and signal are compared over this distance, nm: a column and its nearest neighbours.
@@ -31,7 +30,7 @@ def unexplained(image: np.ndarray, estimate: np.ndarray, pixel_size_nm: tuple[fl
     """
     residual = (image - estimate).astype(np.float32)
     sigma_px = LOCAL_NM / np.asarray(pixel_size_nm)
-    noise = gaussian_filter(convolve(residual, _SECOND_DIFFERENCES.astype(np.float32)) ** 2, sigma_px) / 36.0
+    noise = gaussian_filter(rough_power(residual), sigma_px)
     gain, passed = _spectral_gain(residual, float(noise.mean()))
     if passed == 0.0:
         return np.zeros_like(residual)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.measure import label
 
+from atomseg.imaging import large_parts
 from atomseg.measure.config import MeasureConfig
 from atomseg.measure.surface import Maps
 from atomseg.types import Phase
@@ -59,20 +60,13 @@ def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
     attached[0] = False
     mine = broad & attached[parts]
     zone = _closed(mine, config.closing_nm, maps.step_nm) & maps.crystal
-    return Zone(zone, reconstructed & zone, _large(broad & ~mine, HIDDEN_NM2, maps.step_nm))
+    hidden = large_parts(broad & ~mine, HIDDEN_NM2 / (maps.step_nm[0] * maps.step_nm[1]), diagonal=True)
+    return Zone(zone, reconstructed & zone, hidden)
 
 
 def _opened(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:
     """Morphological opening with a disk."""
     return ~_closed(~mask, radius_nm, step_nm)
-
-
-def _large(mask: np.ndarray, smallest_nm2: float, step_nm: tuple[float, float]) -> np.ndarray:
-    """Connected parts of at least this area."""
-    parts = label(mask, connectivity=2)
-    large = np.bincount(parts.ravel()) * step_nm[0] * step_nm[1] >= smallest_nm2
-    large[0] = False
-    return np.asarray(large[parts])
 
 
 def _closed(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:
