@@ -2,7 +2,7 @@
 
 from atomseg.batch.plan import Job, plan_jobs, prepare_output
 from atomseg.batch.run import run_jobs
-from atomseg.batch.table import SUMMARY_FIELDS, CohortTable, read_summary_table, write_cohort
+from atomseg.batch.table import SUMMARY_FIELDS, CohortTable, read_summary_table
 from atomseg.batch.work import BatchSettings, Outcome, map_job
 
 __all__ = [
@@ -16,5 +16,4 @@ __all__ = [
     "prepare_output",
     "read_summary_table",
     "run_jobs",
-    "write_cohort",
 ]

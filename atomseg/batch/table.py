@@ -9,7 +9,6 @@ import io
 import math
 import os
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from atomseg.batch.claims import table_lock
 from atomseg.batch.work import Outcome, read_result_summary
 from atomseg.errors import OutputError
-from atomseg.io import is_result_folder
+from atomseg.io import is_result_folder, replace_file
 from atomseg.report import cohort_html
 
 # The page of a large batch takes longer to write than its table, and nobody looks at it every second.
@@ -108,7 +107,7 @@ class CohortTable:
             write_summary_table(rows, path)
             self._untold.clear()
             if time.monotonic() - self._page_at > _PAGE_SECONDS:
-                _replace(self._output / "report.html", cohort_html(rows, self._output))
+                replace_file(self._output / "report.html", cohort_html(rows, self._output).encode())
                 self._page_at = time.monotonic()
 
 
@@ -197,19 +196,7 @@ def write_summary_table(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SUMMARY_FIELDS)
     writer.writerows([_cell(row.get(name)) for name in SUMMARY_FIELDS] for row in rows)
-    _replace(path, text.getvalue())
-
-
-def write_cohort(rows: list[dict[str, Any]], output: Path) -> None:
-    """Write summary.csv and report.html, each replaced in one step.
-
-    Raises
-    ------
-    OutputError
-        If they can not be written.
-    """
-    write_summary_table(rows, output / "summary.csv")
-    _replace(output / "report.html", cohort_html(rows, output))
+    replace_file(path, text.getvalue().encode())
 
 
 def _cell(value: Any) -> str:
@@ -225,20 +212,6 @@ def _result_folders(output: Path) -> Iterator[str]:
             folders.clear()
             if "summary.json" in files:
                 yield here.relative_to(output).as_posix()
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())  # the new name must not reach the disk before the content
-        temporary.replace(path)
-    except OSError as exc:
-        raise OutputError(f"{path} can not be written: {exc.strerror or exc}") from exc
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _remove_temporary(output: Path) -> None:

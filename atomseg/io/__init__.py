@@ -4,7 +4,7 @@ from atomseg.io.formats import MICROGRAPH_SUFFIXES, sha256_of
 from atomseg.io.labelled import read_labelled, read_training_folder
 from atomseg.io.measured import MeasuredResult, find_results, read_measured
 from atomseg.io.micrograph import read_frames, read_micrograph
-from atomseg.io.replace import replace_files
+from atomseg.io.replace import replace_file, replace_files
 from atomseg.io.results import is_result_folder, read_analysis, result_matches, write_analysis
 from atomseg.io.scenes import read_scene, write_scene
 from atomseg.io.summary import summarize
@@ -24,6 +24,7 @@ __all__ = [
     "read_micrograph",
     "read_scene",
     "read_training_folder",
+    "replace_file",
     "replace_files",
     "result_matches",
     "sha256_of",

@@ -9,12 +9,12 @@ import gzip
 import importlib.metadata
 import importlib.util
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from atomseg.errors import OutputError
+from atomseg.io import replace_file
 
 # Folder below the output folder of a batch that holds what its pages share.
 ASSETS = "assets"
@@ -83,16 +83,11 @@ def share_library(output: Path) -> Path:
     content = _library_path().read_bytes()
     if target.is_file() and target.stat().st_size == len(content):
         return target
-    # Beside its place and then renamed: other processes may do the same at the same time.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(target)
     except OSError as exc:
-        raise OutputError(f"{target} can not be written: {exc.strerror or exc}") from exc
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{target.parent} can not be made: {exc.strerror or exc}") from exc
+    replace_file(target, content)
     return target
 
 

@@ -72,7 +72,7 @@ def test_rows_wait_while_the_disk_is_full(results: Path, monkeypatch: pytest.Mon
     before = (results / "summary.csv").read_bytes()
     table = CohortTable(results)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_text", full)
+        patched.setattr(Path, "write_bytes", full)
         table.tell([Outcome("/a.tif", "a", "refused", "empty")])
         with pytest.raises(OutputError, match=r"summary\.csv can not be written: No space left"):
             table.end()

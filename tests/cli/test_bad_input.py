@@ -208,7 +208,7 @@ def test_a_full_disk_keeps_the_last_whole_summary(
     def full(self: Path, *_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     done = invoke("map", tmp_path / "x.tif", "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "summary.csv can not be written" in done.output
