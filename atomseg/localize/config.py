@@ -15,6 +15,9 @@ class LocalizeConfig(StageConfig):
     merge_nm : float
         Peaks and fitted columns closer than this are one column, nm. Distinct columns of the structures in scope are at
         least 0.13 nm apart in projection.
+    min_crystal : float
+        Probability of crystal, as the network tells it at a peak and the two dozen nearest ones together, from which
+        peaks are columns. Lower ones are speckle of amorphous matter, or columns at the limit of what can be seen.
     max_shift_nm : float
         A fit that walks further than this from its peak has failed, nm.
     window_fwhm : float
@@ -36,6 +39,7 @@ class LocalizeConfig(StageConfig):
     """
 
     merge_nm: float = 0.08
+    min_crystal: float = 0.955
     max_shift_nm: float = 0.07
     window_fwhm: float = 1.3
     max_iterations: int = 25
@@ -46,6 +50,7 @@ class LocalizeConfig(StageConfig):
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
             "merge_nm": (0.0, 0.13),
+            "min_crystal": (0.0, 1.0),
             "max_shift_nm": (0.005, 0.12),
             "window_fwhm": (0.8, 3.0),
             "max_iterations": (1, 500),

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
+from scipy.special import expit, logit
 
 from atomseg.types import Prediction
 
 # Peaks are looked for in a disc of this radius: half the smallest distance of two columns that a network separates.
 PEAK_RADIUS_NM = 0.05
+# Peaks around one, itself included, that are asked together whether this is crystal. Speckle of an amorphous film can
+# be as fine as columns are, and one grain of it looks like one; two dozen of them do not look like a lattice.
+AROUND = 25
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Peaks:
         return len(self.probability)
 
 
-def find_peaks(prediction: Prediction, merge_nm: float) -> Peaks:
-    """Local maxima of the heat map above its own threshold, moved by the predicted offset.
+def find_peaks(prediction: Prediction, merge_nm: float, min_crystal: float = 0.0) -> Peaks:
+    """Local maxima of the heat map above its own threshold, in crystal, moved by the predicted offset.
 
     Parameters
     ----------
@@ -43,6 +47,8 @@ def find_peaks(prediction: Prediction, merge_nm: float) -> Peaks:
         Network outputs.
     merge_nm : float
         Of peaks closer than this only the highest is kept, nm.
+    min_crystal : float
+        Probability of crystal below which a peak is not kept, as `crystal_around` tells it.
 
     Returns
     -------
@@ -57,11 +63,29 @@ def find_peaks(prediction: Prediction, merge_nm: float) -> Peaks:
     centre = np.stack([row, col], axis=-1).astype(np.float64) + prediction.offset_px[:, row, col].T
     probability = heat[row, col].astype(np.float64)
     kept = strongest(centre * prediction.pixel_size_nm, probability, merge_nm)
+    kept = kept[crystal_around(centre[kept], prediction.crystal[row, col][kept]) >= min_crystal]
     yx_px = prediction.to_input_px(centre[kept])
     shape = np.asarray(prediction.input_shape)
     inside = ((yx_px > -0.5) & (yx_px < shape - 0.5)).all(1)
     sigma = prediction.offset_sigma_px[row, col].astype(np.float64)[kept, None] * np.asarray(prediction.scale)
     return Peaks(yx_px[inside], probability[kept][inside], sigma[inside])
+
+
+def crystal_around(yx: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """(N,) probability that the neighbourhood of a peak is crystal: mean log odds of the `AROUND` nearest peaks.
+
+    Parameters
+    ----------
+    yx : numpy.ndarray
+        (N, 2) float64, peaks, any unit.
+    probability : numpy.ndarray
+        (N,) the network's probability of crystal at each.
+    """
+    if not len(yx):
+        return np.zeros(0)
+    odds = logit(np.clip(probability.astype(np.float64), 1e-6, 1.0 - 1e-6))
+    near = cKDTree(yx).query(yx, k=min(AROUND, len(yx)))[1].reshape(len(yx), -1)
+    return np.asarray(expit(odds[near].mean(axis=1)))
 
 
 def strongest(yx_nm: np.ndarray, strength: np.ndarray, radius_nm: float) -> np.ndarray:

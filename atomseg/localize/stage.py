@@ -76,7 +76,7 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     Columns
         Sorted by row, then column. Columns that the fit could not improve are flagged and stay at the network's place.
     """
-    peaks = find_peaks(prediction, config.merge_nm)
+    peaks = find_peaks(prediction, config.merge_nm, config.min_crystal)
     found = fit_columns(
         micrograph.image,
         peaks.yx_px,
