@@ -1,5 +1,6 @@
 """What the columns of this image have in common: width, noise, and how much they scatter, from a sample of them."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y
 from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals, smooth_level
 from atomseg.localize.normal import Prior, Problem, add_prior, normal_equations
 from atomseg.localize.solve import Solved, solve
+from atomseg.localize.width import shared_width
 from atomseg.localize.windows import NARROWEST_NM, WIDEST_NM, Canvas, disc
 
 FWHM_PER_SIGMA = 2.3548200450309493
@@ -27,6 +29,17 @@ N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
 # background, which displaces a column by 0.2 pm.
 LEAST_SHAPE_SD, LEAST_SLOPE = 0.05, 0.001
 BROAD_SHAPE_SD, BROAD_SLOPE = 0.5, 0.05
+# Where a column's own light leaves more than this error in its width (relative; half of that of a precision), the
+# broad pull takes a fifth of the way or more, and noise the rest: a typical width would be what the search began with,
+# and all columns are asked together for one that they share.
+UNTOLD_WIDTH = 0.25 * BROAD_SHAPE_SD
+# They are asked from the wide side, the widest probe in use: narrow Gaussians that may move settle on single peaks of
+# the noise, which are narrow, and the search would end there.
+WIDE_START_NM = 0.1
+# Looks at most, and the longest and the last step between them, of the logarithm of the width.
+MOST_LOOKS, LONGEST_LOOK, LAST_LOOK = 6, 0.3, 0.03
+# Shapes are held by a pull this tight, and rounds of a look: positions need not settle to a share of their errors.
+HELD_SD, HELD_ROUNDS = 1e-3, 7
 
 
 def window_radius_nm(
@@ -70,38 +83,81 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
     """
     chosen, inner = _sample(seeds_nm.cpu().numpy())
     sample = seeds_nm[torch.from_numpy(chosen).to(seeds_nm.device)]
+    usable = torch.from_numpy(inner).to(sample.device)
     inside = slice(canvas.margin, -canvas.margin)
     noise = high_pass_noise(canvas.image[inside, inside].cpu().numpy())
     unit = max(FIRST_UNIT_NM, 0.6 * max(canvas.step_nm))
     contrast = float(torch.quantile(canvas.image.reshape(-1)[:: max(1, canvas.image.numel() // 100_000)], 0.99))
-    prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast)
     level = smooth_level(canvas, SMOOTH_UNITS * unit)
-    for _ in range(3):
-        radius = window_radius_nm(sample.cpu().numpy(), unit, canvas.step_nm, window_fwhm)
-        task = Problem(
-            canvas=canvas,
-            seeds_nm=sample,
-            radius_nm=torch.from_numpy(radius).to(sample.device),
-            weight=inverse_variance(canvas, noise, level),
-            noise=noise,
-            prior=prior,
-            max_shift_nm=0.07,
-            tolerance_nm=1e-3,
-            max_iterations=14,
-            workers=workers,
-        )
-        solved = solve(task, start(sample, unit, prior))
-        bright = _bright(solved.fit, torch.from_numpy(inner).to(sample.device) & ~solved.failed)
-        noise = seen_noise(task, solved.fit, solved.left, bright, noise)
-        typical = solved.fit.shape[bright][:, 1:4].median(dim=0).values.tolist() if len(bright) else [1.0, 1.0, 0.0]
+    task = Problem(
+        canvas=canvas,
+        seeds_nm=sample,
+        radius_nm=_radius(canvas, sample, unit, window_fwhm),
+        weight=inverse_variance(canvas, noise, level),
+        noise=noise,
+        prior=Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast),
+        max_shift_nm=0.07,
+        tolerance_nm=1e-3,
+        max_iterations=14,
+        workers=workers,
+    )
+    for look in range(3):
+        solved = solve(task, start(sample, unit, task.prior))
+        bright = _bright(solved.fit, usable & ~solved.failed)
+        after = _quieter(task, solved, bright, level)
+        if len(bright) < 3:
+            break
+        if look == 0 and shared_width(task, solved.fit, solved.left, bright)[1] > UNTOLD_WIDTH:
+            return _together(after, usable, window_fwhm)
+        typical = solved.fit.shape[bright][:, 1:4].median(dim=0).values.tolist()
         size = max(typical[0] * typical[1] - typical[2] ** 2, 1e-3) ** -0.25
-        prior = Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * _typical_amplitude(solved.fit, bright))
-        found = float(np.clip(unit * size, max(NARROWEST_NM, 0.4 * max(canvas.step_nm)), WIDEST_NM))
-        if abs(found / unit - 1.0) < 0.1 or len(bright) < 3:
+        found = _possible(canvas, unit * size)
+        if abs(found / unit - 1.0) < 0.1 or look == 2:
             break
         unit = found
-    quiet = replace(task, weight=inverse_variance(canvas, noise, level))
-    return unit, noise, _scatter(quiet, solved, bright)
+        task = replace(after, radius_nm=_radius(canvas, sample, unit, window_fwhm))
+    return unit, after.noise, _scatter(replace(task, weight=after.weight), solved, bright)
+
+
+def _together(task: Problem, usable: torch.Tensor, window_fwhm: float) -> tuple[float, Noise, Prior]:
+    """What `learn` gives, where no column tells its width and all are asked for one width that they share."""
+    canvas, sample = task.canvas, task.seeds_nm
+    unit = _possible(canvas, WIDE_START_NM)
+    for _ in range(MOST_LOOKS):
+        held = replace(
+            task,
+            radius_nm=_radius(canvas, sample, unit, window_fwhm),
+            prior=replace(task.prior, shape_sd=HELD_SD),
+            max_iterations=HELD_ROUNDS,
+        )
+        solved = solve(held, start(sample, unit, held.prior))
+        bright = _bright(solved.fit, usable & ~solved.failed)
+        task = _quieter(task, solved, bright, smooth_level(canvas, SMOOTH_UNITS * unit))
+        if len(bright) < 3:
+            break
+        step = shared_width(held, solved.fit, solved.left, bright)[0]
+        if abs(step) < LAST_LOOK:
+            break
+        unit = _possible(canvas, unit * math.exp(min(max(step, -LONGEST_LOOK), LONGEST_LOOK)))
+    return unit, task.noise, _scatter(task, solved, bright)
+
+
+def _quieter(task: Problem, solved: Solved, bright: torch.Tensor, level: torch.Tensor) -> Problem:
+    """The task with the noise and the slopes that its fit shows."""
+    noise = seen_noise(task, solved.fit, solved.left, bright, task.noise)
+    prior = replace(task.prior, slope_sd=BROAD_SLOPE * _typical_amplitude(solved.fit, bright))
+    return replace(task, noise=noise, weight=inverse_variance(task.canvas, noise, level), prior=prior)
+
+
+def _radius(canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, window_fwhm: float) -> torch.Tensor:
+    """`window_radius_nm` on the device."""
+    radius = window_radius_nm(seeds_nm.cpu().numpy(), unit_nm, canvas.step_nm, window_fwhm)
+    return torch.from_numpy(radius).to(seeds_nm.device)
+
+
+def _possible(canvas: Canvas, unit_nm: float) -> float:
+    """A standard deviation that probe and pixel allow, nm."""
+    return float(np.clip(unit_nm, max(NARROWEST_NM, 0.4 * max(canvas.step_nm)), WIDEST_NM))
 
 
 def _sample(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
