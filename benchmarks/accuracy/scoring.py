@@ -30,8 +30,8 @@ class Image:
         (N, 2) claimed errors.
     bound_nm : numpy.ndarray or None
         (M, 2) smallest possible errors.
-    alone_nm : numpy.ndarray or None
-        (M, 2) smallest possible errors were the columns alone.
+    open_nm : numpy.ndarray or None
+        (M, 2) smallest possible errors where columns that are not required are unknown too.
     size_nm : tuple of float or None
         Size of the image. Truth lists what lies in it: found columns within 50 pm of its border may belong to one
         outside and are not called false.
@@ -43,7 +43,7 @@ class Image:
     pixel_nm: tuple[float, float]
     sigma_nm: np.ndarray | None = None
     bound_nm: np.ndarray | None = None
-    alone_nm: np.ndarray | None = None
+    open_nm: np.ndarray | None = None
     size_nm: tuple[float, float] | None = None
 
 
@@ -57,7 +57,8 @@ class Tally:
     error_nm: list[np.ndarray] = field(default_factory=list)
     sigma_nm: list[np.ndarray] = field(default_factory=list)
     bound_nm: list[np.ndarray] = field(default_factory=list)
-    alone_nm: list[np.ndarray] = field(default_factory=list)
+    open_nm: list[np.ndarray] = field(default_factory=list)
+    limit_nm: list[np.ndarray] = field(default_factory=list)
     offset_px: list[np.ndarray] = field(default_factory=list)
     error_px: list[np.ndarray] = field(default_factory=list)
     bend_true_nm: list[np.ndarray] = field(default_factory=list)
@@ -83,13 +84,20 @@ class Tally:
             "precision_50pm": self.hits / found if found else None,
             "recall_50pm": self.hits / there if there else None,
             "false": self.false,
+            "f1_of_bound": self._f1_of_bound(),
         }
         return result | self._errors() | self._slopes()
+
+    def _f1_of_bound(self) -> float | None:
+        """F1 at 50 pm of a method that misses and invents nothing and errs by the bound: some errors are larger."""
+        limit = _joined(self.limit_nm, 2)
+        # A two-dimensional error as large as `STRICT_NM`, of a round normal distribution with the same mean square.
+        return float((1.0 - np.exp(-(STRICT_NM**2) / (limit**2).sum(1))).mean()) if len(limit) else None
 
     def _errors(self) -> dict[str, float | int | None]:
         names = ("rmse_y_pm", "rmse_x_pm", "rmse_pm", "bias_y_pm", "bias_x_pm", "bias_error_pm")
         result: dict[str, float | int | None] = dict.fromkeys(names)
-        result |= dict.fromkeys(("bound_pm", "rmse_over_bound", "median_over_bound", "rmse_over_alone", "coverage90"))
+        result |= dict.fromkeys(("bound_pm", "rmse_over_bound", "median_over_bound", "rmse_over_open", "coverage90"))
         error = _joined(self.error_nm, 2)
         if not len(error):
             return result
@@ -102,9 +110,9 @@ class Tally:
             result["rmse_over_bound"] = float(np.sqrt((error**2).mean() / (bound**2).mean()))
             # Half of all normal errors are smaller than 0.6745 standard deviations: without the tails.
             result["median_over_bound"] = float(np.median(np.abs(error / bound)) / 0.6745)
-        alone = _joined(self.alone_nm, 2)
-        if len(alone) == len(error):
-            result["rmse_over_alone"] = float(np.sqrt((error**2).mean() / (alone**2).mean()))
+        unknown = _joined(self.open_nm, 2)
+        if len(unknown) == len(error):
+            result["rmse_over_open"] = float(np.sqrt((error**2).mean() / (unknown**2).mean()))
         if len(sigma) == len(error):
             inside = ((error / np.maximum(sigma, 1e-9)) ** 2).sum(1) <= CHI2_90
             result["coverage90"] = float(inside.mean())
@@ -152,6 +160,8 @@ def compare(image: Image, inside: np.ndarray | None = None, false_here: np.ndarr
     alone[strict[:, 0]] = False
     hits = int(wanted[strict[:, 1]].sum())
     tally = Tally(hits=hits, false=int((alone & counted).sum()), missed=int(wanted.sum()) - hits)
+    if image.bound_nm is not None:
+        tally.limit_nm.append(image.bound_nm[wanted & np.isfinite(image.bound_nm).all(1)])
     pairs = pairs[image.required[pairs[:, 1]]]
     mine = wanted[pairs[:, 1]]
     f, t = pairs[mine].T
@@ -166,8 +176,8 @@ def compare(image: Image, inside: np.ndarray | None = None, false_here: np.ndarr
         tally.sigma_nm.append(image.sigma_nm[f])
     if image.bound_nm is not None:
         tally.bound_nm.append(image.bound_nm[t])
-    if image.alone_nm is not None:
-        tally.alone_nm.append(image.alone_nm[t])
+    if image.open_nm is not None:
+        tally.open_nm.append(image.open_nm[t])
     centre, left, right = bends(image.true_nm[pairs[:, 1]])
     kept = mine[centre]
     for positions, where in (

@@ -10,8 +10,11 @@ film. Columns are judged by where they stand: in the bulk, within 1 nm of the ph
 - RMSE is that of one coordinate, over the columns matched within 100 pm. `rmse_over_bound` divides by the Cramer-Rao
   bound of the joint problem (positions and heights of the column and of the required ones around it, a plane of
   background; `bounds.py`) with what line jitter does to a column of that height added in quadrature,
-  `rmse_over_alone` by the bound that the column would have were all its neighbours known. `table_over_alone` is the
-  simulator's own bound, a closed form, against the latter without jitter.
+  `rmse_over_open` by the bound where the other columns, oxygen and lithium, are unknown too: they stand 0.15 nm from
+  dim interlayer columns, no method has them for free. `table_over_alone` is the simulator's own bound, a closed form,
+  against the bound without neighbours and jitter.
+- `f1_of_bound` is the F1 of a method that misses and invents nothing and errs by the bound: at low dose the errors of
+  wide columns are larger than 50 pm now and then.
 - The grains of a film displace columns and are in no bound; the region `no film` holds the scenes without one.
 - Slopes: found on true sub-pixel offset, and found on true displacement from the middle of two opposite neighbours;
   below one, columns are pulled to pixels or to the lattice. `locking_px` is the amplitude of the error's first
@@ -61,16 +64,16 @@ def find(micrograph: Micrograph, model: Model) -> Columns:
 
 @dataclass(frozen=True)
 class Limits:
-    """(N, 2) smallest errors of a scene's columns with jitter, nm (nan where not computed), and without neighbours."""
+    """(N, 2) smallest errors of a scene's columns with jitter, nm (nan where not computed); oxygen known, unknown."""
 
     joint_nm: np.ndarray
-    alone_nm: np.ndarray
+    open_nm: np.ndarray
     table_over_alone: float
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Both bounds."""
-        return self.joint_nm, self.alone_nm
+        return self.joint_nm, self.open_nm
 
 
 def limits_of(scene: Scene, rng: np.random.Generator) -> Limits:
@@ -88,18 +91,15 @@ def limits_of(scene: Scene, rng: np.random.Generator) -> Limits:
     # Detector values are counts (see `scenes.counting`).
     peak, level = table["amplitude"].to_numpy(), table["background"].to_numpy()
     jitter = 1e-3 * jitter_pm(JITTER_PM, JITTER_CORRELATION, inverse=inverse, pixel_y_nm=pixel[0])
-    joint, alone = (
-        np.sqrt(
-            joint_bound_nm(
-                scene.columns.yx_nm, peak, level, inverse=inverse, pixel_nm=pixel, chosen=chosen, unknown=unknown
-            )
-            ** 2
+    joint, everything, alone = (
+        joint_bound_nm(
+            scene.columns.yx_nm, peak, level, inverse=inverse, pixel_nm=pixel, chosen=chosen, unknown=unknown
         )
-        for unknown in (_to_be_found(scene), np.zeros(len(table), bool))
+        for unknown in (_to_be_found(scene), np.ones(len(table), bool), np.zeros(len(table), bool))
     )
     ratio = float(np.median(scene.columns.sigma_nm[chosen] / alone)) if len(chosen) else float("nan")
     result = np.full((2, len(table), 2), np.nan)
-    result[:, chosen] = np.sqrt(np.stack([joint, alone]) ** 2 + jitter**2)
+    result[:, chosen] = np.sqrt(np.stack([joint, everything]) ** 2 + jitter**2)
     return Limits(result[0], result[1], ratio)
 
 
@@ -147,7 +147,7 @@ def with_bounds(tally: Tally) -> Tally:
     keep = [np.isfinite(b).all(1) for b in tally.bound_nm]
     lists = {
         n: [v[k] for v, k in zip(getattr(tally, n), keep, strict=True)]
-        for n in ("error_nm", "bound_nm", "alone_nm", "sigma_nm")
+        for n in ("error_nm", "bound_nm", "open_nm", "sigma_nm")
     }
     return Tally(**{**vars(tally), **lists})
 
@@ -242,7 +242,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             "f1_median": each["f1_50pm"].median(),
             "over_bound_most": each["rmse_over_bound"].max(),
             "over_bound_median": each["rmse_over_bound"].median(),
-            "over_alone_median": each["rmse_over_alone"].median(),
+            "over_open_most": each["rmse_over_open"].max(),
             "bias_most_pm": whole[["bias_y_pm", "bias_x_pm"]].agg(lambda v: v.abs().max()).max(axis=1),
             "coverage_least": whole["coverage90"].min(),
             "coverage_most": whole["coverage90"].max(),

@@ -101,6 +101,19 @@ def test_bound_of_a_close_pair_is_what_maximum_likelihood_reaches():
     np.testing.assert_allclose(np.std(errors, axis=0), told, rtol=0.25)
 
 
+def test_f1_of_the_bound_is_the_share_of_errors_below_fifty_picometres():
+    from scoring import Image, compare
+
+    rng = np.random.default_rng(0)
+    true = np.stack(np.meshgrid(np.arange(60) * 0.3, np.arange(60) * 0.3), -1).reshape(-1, 2)
+    bound = np.full(true.shape, 0.025)
+    found = true + rng.normal(0.0, bound)
+    row = compare(Image(found, true, np.ones(len(true), bool), PIXEL, bound_nm=bound)).row()
+    # 1 - exp(-2) = 0.865; of 3600 columns the share is known to 0.6 %.
+    assert row["f1_of_bound"] == pytest.approx(1.0 - np.exp(-2.0))
+    assert row["f1_50pm"] == pytest.approx(row["f1_of_bound"], abs=0.02)
+
+
 def test_white_jitter_is_averaged_by_the_lines_of_a_column():
     from bounds import gaussian_inverse, jitter_pm
 
