@@ -15,6 +15,7 @@ benchmarks/results/cohort.csv and .json, and with --figure docs/images/cohort.pn
 
 import argparse
 import dataclasses
+import os
 import subprocess
 import sys
 import tempfile
@@ -143,13 +144,17 @@ def true_result(scene: Scene, folder: str) -> MeasuredResult:
 
 
 def make_scenes(group: Group, seed: int, folder: Path, *, particles: int, images: int) -> list[str]:
-    """Lines of the manifest of one group, whose scenes with their truth are in `folder`; those that are there stay."""
+    """Micrographs and scenes with their truth of one group, and its lines of the manifest; what is there stays."""
     lines = []
     for particle, image, rng, mean_nm in scenes(group, particles, images, seed):
         name = f"{group.sample}/{particle}/{image}"
-        if not (folder / name).is_dir():  # a scene is written whole or not at all
-            write_scene(simulate(scene_config(group, mean_nm), rng, truth="full"), folder / name)
-        lines.append(f"{name}/image.tif,{group.sample},{particle},{group.kind}")
+        scene, micrograph = folder / "scenes" / name, folder / "micrographs" / f"{name}.tif"
+        if not scene.is_dir():  # a scene is written whole or not at all
+            write_scene(simulate(scene_config(group, mean_nm), rng, truth="full"), scene)
+        if not micrograph.exists():
+            micrograph.parent.mkdir(parents=True, exist_ok=True)
+            os.link(scene / "image.tif", micrograph)
+        lines.append(f"{name}.tif,{group.sample},{particle},{group.kind}")
     return lines
 
 
@@ -198,15 +203,15 @@ def run_cohort(
     groups: Sequence[Group], work: Path, *, particles: int, images: int, seed: int, words: Sequence[str]
 ) -> dict[str, tuple[CohortStatistics, pd.Series]]:
     """Statistics of one cohort, from what was mapped and from the truth."""
-    folder, results, path = work / "scenes", work / "results", work / "samples.csv"
+    results, path = work / "results", work / "samples.csv"
     lines = ["file,sample,particle,surface"]
     for group in groups:
-        lines += make_scenes(group, seed, folder, particles=particles, images=images)
+        lines += make_scenes(group, seed, work, particles=particles, images=images)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    map_scenes(folder, results, path, words)
+    map_scenes(work / "micrographs", results, path, words)
     manifest = parse_manifest(path.read_text(encoding="utf-8"), path)
     mapped = [read_measured(place, results) for place in find_results(results)]
-    truths = [true_result(read_scene(Path(result.path).parent), result.path) for result in mapped]
+    truths = [true_result(read_scene(work / "scenes" / result.folder), result.path) for result in mapped]
     return {name: statistics_of(r, manifest, seed) for name, r in (("mapped", mapped), ("truth", truths))}
 
 
