@@ -175,6 +175,11 @@ def statistics_of(
     return cohort_statistics(observations, CohortConfig(seed=seed)), naive
 
 
+def drawn_nm(group: Group, seed: int, particles: int, images: int) -> float:
+    """Median of the mean thicknesses that were drawn: what the luck of so few particles makes of the group's, nm."""
+    return float(np.median([mean_nm for *_, mean_nm in scenes(group, particles, images, seed)]))
+
+
 def row_of(group: Group, source: str, statistics: CohortStatistics, naive: pd.Series) -> dict[str, object]:
     """Estimate, interval and truth of one group."""
     found = next(g for g in statistics.groups if (g.group, g.surface_kind) == (group.sample, group.kind))
@@ -216,7 +221,10 @@ def run_cohort(
 
 
 def summarise(table: pd.DataFrame) -> list[dict[str, object]]:
-    """Over the seeds: intervals that hold the truth, and by how much medians are off, as a share of the truth.
+    """Over the seeds: intervals that hold the truth, and by how much medians are off.
+
+    Few particles are thicker or thinner than their population by luck; what was drawn says by how much, and what the
+    estimate is off that is the bias.
 
     A median that is not reached counts as the lower end of its interval, where the view ends: too low, if anything.
     """
@@ -225,7 +233,7 @@ def summarise(table: pd.DataFrame) -> list[dict[str, object]]:
     mapped, truth = (table[table["tables"] == name].set_index(KEYS) for name in ("mapped", "truth"))
     for (group, kind), rows in mapped.groupby(level=["group", "surface_kind"]):
         same, true = truth.loc[rows.index], rows["true_median_nm"]
-        error, own = rows["told_nm"] / true - 1, rows["told_nm"] / same["told_nm"] - 1
+        drawn = rows["drawn_median_nm"]
         told.append(
             {
                 "group": group,
@@ -236,14 +244,21 @@ def summarise(table: pd.DataFrame) -> list[dict[str, object]]:
                 "intervals_of_true_tables_with_truth": int(same["covered"].sum()),
                 "not_reached": int(rows["median_nm"].isna().sum()),
                 "mean_of_medians_nm": float(rows["told_nm"].mean()),
-                "bias_percent": float(100 * error.mean()),
-                "bias_of_mapping_percent": float(100 * own.mean()),
-                "bias_of_plain_mean_percent": float(100 * (rows["plain_mean_nm"] / true - 1).mean()),
+                "off_the_true_median_percent": percent(rows["told_nm"] / true),
+                "drawn_particles_off_percent": percent(drawn / true),
+                "off_the_drawn_median_percent": percent(rows["told_nm"] / drawn),
+                "off_the_true_tables_percent": percent(rows["told_nm"] / same["told_nm"]),
+                "plain_mean_off_percent": percent(rows["plain_mean_nm"] / drawn),
                 "right_censored": float(rows["right_censored"].mean()),
                 "images_judged": int(rows["images"].sum()),
             }
         )
     return told
+
+
+def percent(ratio: pd.Series) -> float:
+    """Mean of ratios as percent above or below 1."""
+    return float(100 * (ratio - 1).mean())
 
 
 def show(statistics: CohortStatistics, results: Path, temporary: Path) -> None:
@@ -276,7 +291,9 @@ def main() -> int:
         work = arguments.work.absolute() / f"{commit()}-{particles}x{images}" / f"seed{seed}"
         work.mkdir(parents=True, exist_ok=True)
         told = run_cohort(groups, work, particles=particles, images=images, seed=seed, words=words)
-        rows += [{"seed": seed, **row_of(group, name, *told[name])} for group in groups for name in told]
+        for group in groups:
+            drawn = {"seed": seed, "drawn_median_nm": drawn_nm(group, seed, particles, images)}
+            rows += [{**drawn, **row_of(group, name, *told[name])} for name in told]
         print(cohort_text(told["mapped"][0]), flush=True)
         if arguments.figure and seed == arguments.seeds[0]:
             show(told["mapped"][0], work / "results", work)
