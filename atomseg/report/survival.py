@@ -19,7 +19,7 @@ from atomseg.types import Phase
 # Two columns of most journals: 178 mm (ACS, Nature, Elsevier allow 7.0 to 7.5 inches).
 WIDTH_IN = 7.0
 _CURVE_IN, _ROW_IN, _HEAD_IN = 2.4, 0.24, 0.75
-_LEGEND_IN = 0.24
+_LINE_IN = 0.12  # of the legend
 _PER_ROW = 3
 # Okabe and Ito's palette without yellow, which no thin line survives; with it line styles, so that print is enough.
 _LINES = (
@@ -76,8 +76,8 @@ def cohort_figure(statistics: CohortStatistics) -> Figure:
     kinds = tuple(dict.fromkeys(group.surface_kind for group in curves))
     n_rows = -(-len(kinds) // _PER_ROW)
     low = _HEAD_IN + _ROW_IN * max(len(statistics.groups), 2)
-    most = max((sum(g.surface_kind == kind for g in curves) for kind in kinds), default=0)
-    heights = [_CURVE_IN + _LEGEND_IN * most] * n_rows + [low]
+    most = max((sum(_lines(g) for g in curves if g.surface_kind == kind) for kind in kinds), default=0)
+    heights = [_CURVE_IN + _LINE_IN * most] * n_rows + [low]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.3), facecolor="white", layout="constrained")
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -150,8 +150,13 @@ def _firm(curve: ThicknessCurve) -> np.ndarray:
 def _n_short(group: GroupStatistics) -> str:
     counts = (group.outcome("median") or group.outcomes[0]).counts
     censored = "" if counts.right_censored is None else f", {100 * counts.right_censored:.0f} % censored"
-    few = ", descriptive only" if group.descriptive_only else ""
+    # On a line of its own: a longer line takes its room from the curves, of which three stand in a row.
+    few = ",\ndescriptive only" if group.descriptive_only else ""
     return f"{counts.particles} particles, {counts.images} images,\n{counts.points} points{censored}{few}"
+
+
+def _lines(group: GroupStatistics) -> int:
+    return 1 + _n_short(group).count("\n")
 
 
 def _draw_outcomes(axes: Sequence[Axes], statistics: CohortStatistics, look: _Look, letters: Iterator[str]) -> None:
