@@ -169,7 +169,8 @@ def _draw_outcomes(axes: Sequence[Axes], statistics: CohortStatistics, look: _Lo
     axes[0].set_yticks(range(len(groups)), [f"{g.group}, {g.surface_kind}" for g in groups])
     for y, group in enumerate(groups):
         _draw_estimate(axes[0], y, group, "median", look)
-        _draw_phases(axes[1], y, group)
+        mixed = any((g.group, g.surface_kind) == (group.group, "mixed") for g in groups)
+        _draw_phases(axes[1], y, group, otherwise="see mixed" if mixed else "not judged")
         _draw_estimate(axes[2], y, group, "fault_density", look)
     axes[0].set_xlabel(f"nm, {100 * statistics.level:.0f} % interval over particles")
     axes[0].set_xlim(left=0.0)
@@ -216,7 +217,8 @@ def _draw_interval(ax: Axes, y: float, entry: OutcomeEstimate, color: str) -> No
                     arrowprops={"arrowstyle": "<-", "color": color, "lw": 1.2, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
 
 
-def _draw_phases(ax: Axes, y: float, group: GroupStatistics) -> None:
+def _draw_phases(ax: Axes, y: float, group: GroupStatistics, *, otherwise: str) -> None:
+    """Shares of the phases as one bar; a few words where all micrographs of the group are counted elsewhere, or none."""
     left = 0.0
     for phase in Phase:
         entry = group.outcome(phase.key) if phase is not Phase.NONE else None
@@ -225,4 +227,4 @@ def _draw_phases(ax: Axes, y: float, group: GroupStatistics) -> None:
         ax.barh(y, entry.estimate, left=left, height=0.55, color=PHASE_COLORS[phase], edgecolor="0.3", linewidth=0.3)
         left += entry.estimate
     if not left:
-        ax.text(0.02, y, "not judged", va="center", fontsize=6.0, color="0.4")
+        ax.text(0.02, y, otherwise, va="center", fontsize=6.0, color="0.4")
