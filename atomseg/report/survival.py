@@ -218,7 +218,7 @@ def _draw_interval(ax: Axes, y: float, entry: OutcomeEstimate, color: str) -> No
 
 
 def _draw_phases(ax: Axes, y: float, group: GroupStatistics, *, otherwise: str) -> None:
-    """Shares of the phases as one bar; a few words where all micrographs of the group are counted elsewhere, or none."""
+    """Shares of the phases as one bar; words where no micrograph is counted for this group."""
     left = 0.0
     for phase in Phase:
         entry = group.outcome(phase.key) if phase is not Phase.NONE else None
