@@ -106,7 +106,8 @@ def _lock(path: Path, *, wait: bool) -> tuple[int | None, bool]:
     """Descriptor of the locked file, or None when another process has it; and whether the lock excludes others."""
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # removed, empty, while pathlib looked at what was in its way
+                path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
             continue  # its folder was removed, empty, in between

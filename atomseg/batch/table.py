@@ -20,8 +20,10 @@ from atomseg.errors import OutputError
 from atomseg.io import is_result_folder, replace_file
 from atomseg.report import cohort_html
 
-# The page of a large batch takes longer to write than its table, and nobody looks at it every second.
+# The page of a large batch takes longer to write than its table, and nobody looks at it every second. However many
+# results there are, and however slow the disk is, the batch spends at most a twentieth of its time on it.
 _PAGE_SECONDS = 10.0
+_PAGE_SHARE = 0.05
 _WITH_RESULT = frozenset({"done", "skipped"})
 
 SUMMARY_FIELDS = (
@@ -64,7 +66,7 @@ class CohortTable:
     def __init__(self, output: Path) -> None:
         self._output = output
         self._untold: dict[str, dict[str, Any]] = {}
-        self._page_at = -math.inf
+        self._page_due = -math.inf
 
     def begin(self) -> None:
         """Bring an earlier table in line with the folder: a killed run may have left results without a row.
@@ -93,7 +95,7 @@ class CohortTable:
             If they can not be written.
         """
         if self._untold or (self._output / "summary.csv").exists():
-            self._page_at = -math.inf
+            self._page_due = -math.inf
             self._write(in_line=True)
 
     def _write(self, *, in_line: bool) -> None:
@@ -106,9 +108,11 @@ class CohortTable:
             rows = merge_rows(earlier, self._untold.values(), self._output)
             write_summary_table(rows, path)
             self._untold.clear()
-            if time.monotonic() - self._page_at > _PAGE_SECONDS:
+            began = time.monotonic()
+            if began >= self._page_due:
                 replace_file(self._output / "report.html", cohort_html(rows, self._output).encode())
-                self._page_at = time.monotonic()
+                ended = time.monotonic()
+                self._page_due = ended + max(_PAGE_SECONDS, (ended - began) / _PAGE_SHARE)
 
 
 def outcome_row(outcome: Outcome) -> dict[str, Any]:

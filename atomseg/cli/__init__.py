@@ -1,4 +1,4 @@
-"""The command line: `atomseg map | report | simulate | train | evaluate | models`.
+"""The command line: `atomseg map | report | figure | simulate | train | evaluate | models`.
 
 Nothing heavy is imported here: every command imports its stage when it runs, so that help starts at once.
 """
@@ -7,6 +7,7 @@ import typer
 
 from atomseg._version import __version__
 from atomseg.cli.evaluate import evaluate_command
+from atomseg.cli.figure import figure_command
 from atomseg.cli.map import map_command
 from atomseg.cli.models import models_command
 from atomseg.cli.report import report_command
@@ -28,6 +29,7 @@ app.command("map")(map_command)
 app.command("simulate")(simulate_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
+app.command("figure")(figure_command)
 app.command("evaluate")(evaluate_command)
 app.command("models")(models_command)
 

@@ -147,15 +147,23 @@ def _notes(labelled: Sequence[tuple[MeasuredResult, Label]], disagreeing: int) -
     notes = []
     if disagreeing:
         notes.append(
-            f"{disagreeing} surfaces are of another kind in thickness.csv than in the manifest: thickness.csv was used"
+            f"{_many(disagreeing, 'surface is', 'surfaces are')} of another kind in thickness.csv, which was measured, "
+            "than in the manifest: thickness.csv was used"
         )
-    unjudged = sum(not result.judged for result, _ in labelled)
+    unjudged = Counter(label.group for result, label in labelled if not result.judged)
     if unjudged:
-        notes.append(f"{unjudged} micrographs were not fit to be judged; their phases are left out")
+        told = _many(unjudged.total(), "micrograph was", "micrographs were")
+        where = ", ".join(f"{n} of {group}" for group, n in sorted(unjudged.items()))
+        notes.append(f"{told} not fit to be judged ({where}); phases there are left out")
     homes: dict[str, set[tuple[str, str]]] = {}
     for result, label in labelled:
         homes.setdefault(result.sha256, set()).add((label.group, _particle(label)))
     copies = Counter(len(home) > 1 for home in homes.values())[True]
     if copies:
-        notes.append(f"{copies} micrographs have the same content as one of another particle: was a file copied?")
+        told = _many(copies, "micrograph has", "micrographs have")
+        notes.append(f"{told} the same content as one of another particle: was a file copied?")
     return notes
+
+
+def _many(n: int, one: str, more: str) -> str:
+    return f"{n} {one if n == 1 else more}"

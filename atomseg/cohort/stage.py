@@ -154,7 +154,7 @@ def _informative(group: GroupStatistics) -> str | None:
     reasons = ", ".join(f"{k.replace('_', ' ')} {100 * n / total:.0f} %" for k, n in told.items())
     return (
         f"{group.group}, {group.surface_kind}: many points are censored by the crystal itself ({reasons}); where "
-        "that goes with thickness, Kaplan-Meier is biased. Compare median_if_ended and median_if_doubled"
+        "that goes with thickness, Kaplan-Meier is biased. Compare median_if_ended and median_if_doubled in cohort.csv"
     )
 
 

@@ -6,25 +6,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from atomseg.report.gather import MAPPED, micrograph_curves, number, read_cohort, thumbnail_uri
+from atomseg.report.cohort_tables import difference_table, group_table
+from atomseg.report.gather import MAPPED, count_newer, micrograph_curves, number, read_cohort, thumbnail_uri
 from atomseg.report.library import library_packed, render, script_json
 from atomseg.report.style import PHASE_COLORS
 from atomseg.types import Phase
 
-# Names of the outcomes in cohort.json for people, in the order of the table.
-_OUTCOMES = {
-    "median": "median thickness",
-    "restricted_mean": "restricted mean thickness",
-    "p25": "lower quartile",
-    "p75": "upper quartile",
-    "beyond_5nm": "surface with more than 5 nm",
-    "beyond_20nm": "surface with more than 20 nm",
-    "rocksalt": "rocksalt",
-    "o1": "O1",
-    "layered": "R-3m",
-    "unresolved": "unresolved",
-    "fault_density": "O1 faults",
-}
 _WIDTH = 150.0  # of the little range drawing, in its own units
 
 
@@ -54,8 +41,9 @@ def cohort_html(rows: Sequence[Mapping[str, Any]], output: Path | None = None) -
         failures=[(_name(row), str(row["status"]), str(row["reason"])) for row in rows if row["status"] not in MAPPED],
         classes=sorted({text for row in rows if (text := _text(row, "class"))}),
         cohort=cohort,
-        estimates=[] if cohort is None else _estimates(cohort),
-        differences=[] if cohort is None else [_difference(entry) for entry in cohort.get("differences", ())],
+        newer=0 if cohort is None or output is None else count_newer(rows, output),
+        groups=None if cohort is None else group_table(cohort),
+        differences=None if cohort is None else difference_table(cohort),
         plots=bool(curves or (cohort and cohort.get("groups"))),
         data=script_json({"curves": curves, "micrographs": _means(rows), "cohort": _drawn(cohort)}),
         packed=library_packed(),
@@ -92,8 +80,10 @@ def _tiles(rows: Sequence[Mapping[str, Any]], counts: Counter[str]) -> list[tupl
     surfaces = sum((number(row, "n_surfaces") or 0) > 0 for row in mapped)
     classes = Counter(text for row in mapped if (text := _text(row, "class")))
     lost = sum(n for status, n in counts.items() if status not in MAPPED)
+    open_ = surfaces - sum(classes.values())
     tiles = [(f"{len(mapped):,}", "mapped"), (f"{columns:,}", "atomic columns"), (f"{surfaces:,}", "show a surface")]
     tiles += [(f"{classes[name]:,}", name) for name in ("thin", "intermediate", "thick") if classes[name]]
+    tiles += [(f"{open_:,}", "class not decided")] if open_ > 0 else []
     return [*tiles, (f"{lost:,}", "failed or refused")] if lost else tiles
 
 
@@ -150,79 +140,23 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _drawn(cohort: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
-    """Groups with what is drawn of them."""
+    """Groups with what is drawn of them; a particle whose median lies deeper than its view has the depth of that."""
     if cohort is None:
         return None
     return [
         {
-            "name": f"{group['group']}, {group['surface_kind']}",
+            "name": f"{group['group']}, {group['surface_kind'].replace('_', ' ')}",
             "curve": group["curve"],
+            "median": next((e for e in group["outcomes"] if e["outcome"] == "median"), None),
             "particles": [
                 {"name": particle["particle"], "value": particle["values"].get("median"),
-                 "mean": particle["values"].get("restricted_mean"), "images": particle["images"]}
+                 "view": particle.get("view_nm"), "images": particle["images"]}
                 for particle in group["particles"]
             ],
         }
         for group in cohort.get("groups", ())
         if group["curve"]
     ]  # fmt: skip
-
-
-def _estimates(cohort: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a group, kind of surface and outcome, in words."""
-    told = []
-    for group in cohort.get("groups", ()):
-        by_name = {entry["outcome"]: entry for entry in group["outcomes"]}
-        for name, label in _OUTCOMES.items():
-            entry = by_name.get(name)
-            if entry is None or (entry["estimate"] is None and not entry["bound"]):
-                continue
-            counts = entry["counts"]
-            told.append(
-                {
-                    "group": group["group"],
-                    "kind": group["surface_kind"],
-                    "outcome": label,
-                    "value": _estimate(entry),
-                    "n": f"{counts['particles']} / {counts['images']} / {counts['points']}",
-                    "note": "descriptive only" if group["descriptive_only"] else "",
-                }
-            )
-    return told
-
-
-def _estimate(entry: Mapping[str, Any]) -> str:
-    unit = entry["unit"]
-    scale, suffix, digits = (100.0, " %", 1) if unit == "share" else (1.0, f" {unit}", 3 if unit == "1/nm" else 1)
-
-    def shown(value: float) -> str:
-        return f"{scale * value:.{digits}f}"
-
-    low, high = entry["lower"], entry["upper"]
-    if entry["bound"] == "beyond_view":
-        return f"more than {shown(low)}{suffix}" if low is not None else "beyond the view"
-    if entry["bound"] == "below_detection":
-        return f"below {shown(high)}{suffix}" if high is not None else "below detection"
-    text = f"{shown(entry['estimate'])}{suffix}"
-    if low is None and high is None:
-        return text
-    return f"{text} [{'open' if low is None else shown(low)} to {'open' if high is None else shown(high)}]"
-
-
-def _difference(entry: Mapping[str, Any]) -> dict[str, str]:
-    test = str(entry["test"])
-    if entry["p_value"] is not None:
-        test += f", p = {entry['p_value']:.3g}"
-        if entry["p_holm"] is not None:
-            test += f" (Holm {entry['p_holm']:.3g})"
-    value = "not reached" if entry["estimate"] is None else _estimate({**entry, "bound": ""})
-    return {
-        "outcome": _OUTCOMES.get(entry["outcome"], str(entry["outcome"]).replace("_", " ")),
-        "pair": f"{', '.join(entry['first'])} − {', '.join(entry['second'])}",
-        "value": value,
-        "test": test,
-        "n": " and ".join(str(n) for n in entry["particles"]),
-    }
 
 
 def _name(row: Mapping[str, Any]) -> str:

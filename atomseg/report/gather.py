@@ -94,6 +94,20 @@ def read_cohort(output: Path) -> tuple[dict[str, Any] | None, str]:
     return content, ""
 
 
+def count_newer(rows: Sequence[Mapping[str, Any]], output: Path) -> int:
+    """Micrographs that were mapped after cohort.json was written, so that its groups do not hold them."""
+
+    def written_ns(path: Path) -> int:
+        try:
+            return path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    told = written_ns(output / "cohort.json")
+    summaries = (output / str(row["folder"]) / "summary.json" for row in rows if row["status"] in MAPPED)
+    return sum(written_ns(path) > told for path in summaries)
+
+
 def number(row: Mapping[str, Any], key: str) -> float | None:
     """A number of summary.csv, also as read back as text; None where it is empty."""
     value = row.get(key)

@@ -112,7 +112,7 @@ def phase_legend(ax: Axes, record: AnalysisRecord) -> None:
         for phase in Phase
         if fractions.get(phase.key, 0.0) >= SMALLEST_SHARE
     ]
-    if not record.thickness.points.empty:
+    if (record.thickness.points["event"] > 0).any():
         handles.append(Line2D([], [], color="black", lw=1.0, ls=(0, (2.5, 1.5)), label="end of the layer"))
     if handles:
         ax.legend(

@@ -19,7 +19,7 @@ from atomseg.types import Phase
 # Two columns of most journals: 178 mm (ACS, Nature, Elsevier allow 7.0 to 7.5 inches).
 WIDTH_IN = 7.0
 _CURVE_IN, _ROW_IN, _HEAD_IN = 2.4, 0.24, 0.75
-_LEGEND_IN = 0.24
+_LINE_IN = 0.12  # of the legend
 _PER_ROW = 3
 # Okabe and Ito's palette without yellow, which no thin line survives; with it line styles, so that print is enough.
 _LINES = (
@@ -76,8 +76,8 @@ def cohort_figure(statistics: CohortStatistics) -> Figure:
     kinds = tuple(dict.fromkeys(group.surface_kind for group in curves))
     n_rows = -(-len(kinds) // _PER_ROW)
     low = _HEAD_IN + _ROW_IN * max(len(statistics.groups), 2)
-    most = max((sum(g.surface_kind == kind for g in curves) for kind in kinds), default=0)
-    heights = [_CURVE_IN + _LEGEND_IN * most] * n_rows + [low]
+    most = max((sum(_lines(g) for g in curves if g.surface_kind == kind) for kind in kinds), default=0)
+    heights = [_CURVE_IN + _LINE_IN * most] * n_rows + [low]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.3), facecolor="white", layout="constrained")
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -150,8 +150,13 @@ def _firm(curve: ThicknessCurve) -> np.ndarray:
 def _n_short(group: GroupStatistics) -> str:
     counts = (group.outcome("median") or group.outcomes[0]).counts
     censored = "" if counts.right_censored is None else f", {100 * counts.right_censored:.0f} % censored"
-    few = ", descriptive only" if group.descriptive_only else ""
+    # On a line of its own: a longer line takes its room from the curves, of which three stand in a row.
+    few = ",\ndescriptive only" if group.descriptive_only else ""
     return f"{counts.particles} particles, {counts.images} images,\n{counts.points} points{censored}{few}"
+
+
+def _lines(group: GroupStatistics) -> int:
+    return 1 + _n_short(group).count("\n")
 
 
 def _draw_outcomes(axes: Sequence[Axes], statistics: CohortStatistics, look: _Look, letters: Iterator[str]) -> None:
@@ -164,7 +169,8 @@ def _draw_outcomes(axes: Sequence[Axes], statistics: CohortStatistics, look: _Lo
     axes[0].set_yticks(range(len(groups)), [f"{g.group}, {g.surface_kind}" for g in groups])
     for y, group in enumerate(groups):
         _draw_estimate(axes[0], y, group, "median", look)
-        _draw_phases(axes[1], y, group)
+        mixed = any((g.group, g.surface_kind) == (group.group, "mixed") for g in groups)
+        _draw_phases(axes[1], y, group, otherwise="see mixed" if mixed else "not judged")
         _draw_estimate(axes[2], y, group, "fault_density", look)
     axes[0].set_xlabel(f"nm, {100 * statistics.level:.0f} % interval over particles")
     axes[0].set_xlim(left=0.0)
@@ -211,7 +217,8 @@ def _draw_interval(ax: Axes, y: float, entry: OutcomeEstimate, color: str) -> No
                     arrowprops={"arrowstyle": "<-", "color": color, "lw": 1.2, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
 
 
-def _draw_phases(ax: Axes, y: float, group: GroupStatistics) -> None:
+def _draw_phases(ax: Axes, y: float, group: GroupStatistics, *, otherwise: str) -> None:
+    """Shares of the phases as one bar; words where no micrograph is counted for this group."""
     left = 0.0
     for phase in Phase:
         entry = group.outcome(phase.key) if phase is not Phase.NONE else None
@@ -220,4 +227,4 @@ def _draw_phases(ax: Axes, y: float, group: GroupStatistics) -> None:
         ax.barh(y, entry.estimate, left=left, height=0.55, color=PHASE_COLORS[phase], edgecolor="0.3", linewidth=0.3)
         left += entry.estimate
     if not left:
-        ax.text(0.02, y, "not judged", va="center", fontsize=6.0, color="0.4")
+        ax.text(0.02, y, otherwise, va="center", fontsize=6.0, color="0.4")

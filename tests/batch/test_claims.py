@@ -13,6 +13,7 @@ import pytest
 from atomseg.batch import BatchSettings, Job, map_job, run_jobs
 from atomseg.batch.claims import CLAIMS, claimed, sweep, table_lock
 from atomseg.config import MapConfig
+from atomseg.errors import OutputError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks as POSIX has them")
 
@@ -120,3 +121,24 @@ def test_a_worker_that_does_not_see_the_output_folder_says_so(tmp_path: Path) ->
     assert outcome.status == "failed"
     assert "file system that the command and all workers share" in outcome.reason
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_last_one_out_may_remove_the_folder_while_the_next_comes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+    make = Path.mkdir
+
+    def removed_meanwhile(self: Path, *arguments: object, **options: object) -> None:
+        tries.append(self)
+        if len(tries) == 1:  # it was there when the system call came and is not when pathlib looks what is there
+            raise FileExistsError(errno.EEXIST, "File exists", str(self))
+        make(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", removed_meanwhile)
+    with claimed(tmp_path, "a") as mine:
+        assert mine
+    assert tries == [tmp_path / CLAIMS] * 2
+    (tmp_path / CLAIMS).touch()  # a file is in the way for good
+    with pytest.raises(OutputError, match="can not be written: Not a directory"), claimed(tmp_path, "a"):
+        pass

@@ -55,6 +55,31 @@ def test_the_script_submits_workers_and_maps_on_them(
     assert _ends(int((tmp_path / "pid").read_text()))  # the job goes with the command
 
 
+def test_every_option_of_the_script_reaches_the_job(repository: Path) -> None:
+    asked = {
+        "--cores": "3", "--memory": "6GB", "--walltime": "04:00:00", "--partition": "night", "--account": "abc",
+        "--interface": "lo", "--sbatch": "--mail-type=END", "--before": "module load cuda",
+    }  # fmt: skip
+    words = [f"{name}={value}" for name, value in asked.items()]
+    command = [sys.executable, repository / "scripts" / "slurm_map", "--jobs=8", "--gpus", *words, "--show", "--", "x"]
+    job = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    for line in (
+        "-p night",
+        "-A abc",
+        "--cpus-per-task=3",
+        "--mem=6G",
+        "-t 04:00:00",
+        "--gres=gpu:1",
+        "--mail-type=END",
+    ):
+        assert f"#SBATCH {line}\n" in job
+    assert "\nmodule load cuda\n" in job
+    assert "MEMORY__PAUSE=False" in job
+    assert f"{sys.executable} -m distributed.cli.dask_worker" in job
+    assert "--nthreads 3" in job
+    assert "--interface lo" in job
+
+
 def _ends(session: int) -> bool:
     """Whether no process of a session is left soon; ending in order takes a worker a few seconds."""
     end = time.monotonic() + 60

@@ -82,6 +82,28 @@ def test_rows_wait_while_the_disk_is_full(results: Path, monkeypatch: pytest.Mon
     assert not [path for path in results.iterdir() if path.name.startswith(".")]
 
 
+def test_a_page_that_takes_long_is_written_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, written = [0.0], []
+
+    def slow(rows: list[object], _output: Path) -> str:
+        clock[0] += 2.0 * len(rows)
+        written.append(clock[0])
+        return ""
+
+    monkeypatch.setattr("atomseg.batch.table.cohort_html", slow)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    table = CohortTable(tmp_path)
+    for second in range(130):
+        clock[0] = max(clock[0], second)
+        table.tell([Outcome("/a.tif", "a", "refused", "empty")])
+    # Each takes 2 s, a twentieth of the time: the next one 40 s after its end, not 10.
+    assert written == [2.0, 44.0, 86.0, 128.0]
+    table.tell([Outcome("/b.tif", "b", "refused", "empty")])
+    assert len(written) == 4
+    table.end()
+    assert len(written) == 5  # the last one in any case
+
+
 def test_another_output_folder_inside_is_left_alone(results: Path, tmp_path: Path) -> None:
     results.rename(tmp_path / "outer")
     (tmp_path / "more").mkdir()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from atomseg import __version__
 from atomseg.cli import app
 
-COMMANDS = ("map", "report", "simulate", "train", "evaluate", "models")
+COMMANDS = ("map", "report", "figure", "simulate", "train", "evaluate", "models")
 # What takes seconds to import.
 HEAVY = (
     "torch", "hyperspy", "rsciio", "matplotlib", "pandas", "scipy", "skimage", "lightning", "numpy", "dask",

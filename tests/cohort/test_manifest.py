@@ -149,7 +149,7 @@ def test_kinds_of_surface_come_from_the_table_then_the_manifest_then_nowhere() -
         "a#0": "crack", "a#1": "outer", "b#0": "unknown", "b#1": "crack", "c#0": "unknown", "c#1": "unknown"
     }  # fmt: skip
     assert list(observations.images["surface_kind"]) == ["mixed", "mixed", "unknown"]
-    assert any("1 surfaces are of another kind" in note for note in observations.notes)
+    assert any("1 surface is of another kind" in note for note in observations.notes)
 
 
 def test_a_copied_file_is_told() -> None:

@@ -159,4 +159,4 @@ def test_a_micrograph_that_was_not_judged_leaves_the_phases_alone(output: Path, 
     rows = {(r["group"], r["outcome"]): r for r in table(output / "cohort.csv")}
     assert float(rows["SC", "rocksalt"]["estimate"]) == pytest.approx(0.3)
     told = json.loads((output / "cohort.json").read_text(encoding="utf-8"))
-    assert "1 micrographs were not fit to be judged; their phases are left out" in told["notes"]
+    assert "1 micrograph was not fit to be judged (1 of SC); phases there are left out" in told["notes"]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from rsciio.tiff import file_reader
 
 from atomseg.errors import OutputError
 from atomseg.io import (
@@ -120,6 +121,21 @@ def test_maps_are_calibrated_for_imagej(record: AnalysisRecord, tmp_path: Path, 
         x, y = (tif.pages[0].tags[f"{axis}Resolution"].value for axis in "XY")
         assert (y[1] / y[0], x[1] / x[0]) == pytest.approx((0.02, 0.021), rel=1e-6)  # 32-bit rationals
         assert tif.asarray().dtype == (np.uint8 if name == "phases" else np.float32)
+
+
+@pytest.mark.parametrize("name", ["phases", "confidence", "restored", "occupancy", "depth"])
+def test_maps_are_calibrated_for_digital_micrograph(record: AnalysisRecord, tmp_path: Path, name: str) -> None:
+    """Its tags, as RosettaSciIO knows them from files of Digital Micrograph."""
+    write_analysis(record, tmp_path / "a")
+    # What ImageJ reads is made unreadable, so that only the other tags are left.
+    content = (tmp_path / "a" / f"{name}.tif").read_bytes()
+    assert content.count(b"ImageJ=") == 1
+    (tmp_path / "dm.tif").write_bytes(content.replace(b"ImageJ=", b"Nobody="))
+    (told,) = file_reader(tmp_path / "dm.tif")
+    assert [(axis["scale"], axis["units"], axis["offset"]) for axis in told["axes"]] == [
+        (0.02, "nm", 0.0),
+        (0.021, "nm", 0.0),
+    ]
 
 
 def test_summary_has_the_keys_that_programs_read(record: AnalysisRecord) -> None:

@@ -1,6 +1,7 @@
 """The cohort page: every row is there, nothing is fetched from anywhere, and names can not break it."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -68,7 +69,7 @@ def page_with(content: object, folder: Path) -> _Page:
 
 def test_a_done_row_shows_its_numbers() -> None:
     text = _Page(cohort_html([ROW])).text
-    for told in ("812", "3.1 nm [2.0 to 4.5]", "thin p = 0.98", "R-3m 90.0 %, rocksalt 10.0 %", "one two"):
+    for told in ("812", "3.1 nm [2.0 to 4.5]", "thin p = 0.98", "R-3m 90.0 %, rocksalt 10.0 %", "1 of 2: one two"):
         assert told in text
 
 
@@ -118,8 +119,16 @@ def test_an_empty_cohort() -> None:
 
 
 def test_groups_are_told_with_their_interval_and_n(tmp_path: Path) -> None:
-    text = page_with(cohort(), tmp_path).text
-    assert "QSC crack median thickness 7.2 nm [6.1 to 8.4] 4 / 9 / 512" in text
+    fewer = COUNTS | {"images": 8, "points": 0}
+    entries = [
+        outcome("median", 7.2),
+        outcome("p25", 5.0),
+        outcome("p75", None, bound="beyond_view", upper=None),
+        outcome("rocksalt", 0.4, unit="share", lower=0.3, upper=0.5, counts=fewer),
+    ]
+    text = page_with(cohort(outcomes=entries), tmp_path).text
+    assert "group, surface median thickness quartiles rocksalt QSC, crack 4 particles, 9 images, 512 points" in text
+    assert "10 % lower bounds 7.2 nm [6.1 to 8.4] 5.0 nm more than 6.1 nm 40.0 % [30.0 to 50.0] n = 4 / 8" in text
     assert "Crack and outer surfaces are kept apart" in text
 
 
@@ -130,11 +139,41 @@ def test_groups_are_told_with_their_interval_and_n(tmp_path: Path) -> None:
         (outcome("median", None, bound="below_detection", lower=None, upper=0.5), "below 0.5 nm"),
         (outcome("median", 7.2, upper=None), "7.2 nm [6.1 to open]"),
         (outcome("rocksalt", 0.25, unit="share", lower=0.2, upper=0.31), "25.0 % [20.0 to 31.0]"),
-        (outcome("fault_density", 0.0123, unit="1/nm", lower=None, upper=None), "0.012 1/nm"),
+        (outcome("fault_density", 0.0123, unit="1/nm", lower=None, upper=None), "0.012 /nm"),
     ],
 )
 def test_open_and_censored_estimates_say_so(tmp_path: Path, entry: dict[str, object], told: str) -> None:
     assert told in page_with(cohort(outcomes=[entry]), tmp_path).text
+
+
+def difference(name: str, first: str, second: str, **more: object) -> dict[str, object]:
+    return {"outcome": name, "unit": "nm", "estimate": 2.0, "lower": -0.04, "upper": 4.5, "p_value": 0.0286,
+            "p_holm": 0.1143, "test": "exact permutation", "rearrangements": 70, "particles": [4, 5],
+            "first": [first, "outer"], "second": second.split()} | more  # fmt: skip
+
+
+def test_differences_are_one_row_a_pair_with_their_test(tmp_path: Path) -> None:
+    told = cohort()
+    told["differences"] = [
+        difference("rocksalt", "A", "B outer", unit="share", estimate=-0.125, lower=-0.2, upper=-0.0001, p_value=1.0),
+        difference("median", "A", "B outer", estimate=None, upper=None),
+        difference("median", "A", "A crack", p_value=None, p_holm=None, test="descriptive only"),
+    ]
+    text = page_with(told, tmp_path).text
+    assert "pair, surface median thickness rocksalt A − B, outer 4 and 5 particles exact permutation" in text
+    assert "not reached [0.0 to open] p = 0.029, Holm 0.11" in text  # -0.04 rounds to zero, which has no sign
+    assert "−12.5 pp [−20.0 to 0.0] p = 1, Holm 0.11" in text
+    assert "A: outer − crack 4 and 5 particles descriptive only +2.0 nm [0.0 to 4.5]" in text
+
+
+def test_groups_that_are_older_than_results_say_so(tmp_path: Path) -> None:
+    place = tmp_path / "a b" / "x#1"
+    place.mkdir(parents=True)
+    (place / "summary.json").touch()
+    assert "newer than the groups" not in page_with(cohort(), tmp_path).text
+    late = (tmp_path / "cohort.json").stat().st_mtime_ns + 10**9
+    os.utime(place / "summary.json", ns=(late, late))
+    assert "1 micrograph is newer than the groups" in _Page(cohort_html([ROW], tmp_path)).text
 
 
 def test_few_particles_are_descriptive_only(tmp_path: Path) -> None:

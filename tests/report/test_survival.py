@@ -80,7 +80,7 @@ def test_one_panel_a_kind_of_surface_with_every_group_and_its_n(told: CohortStat
     assert legend is not None
     texts = [text.get_text() for text in legend.get_texts()]
     assert [text.split(":")[0] for text in texts] == ["PC", "QSC", "SC"]
-    assert "2 particles, 2 images,\n16 points, 0 % censored, descriptive only" in texts[0]
+    assert "2 particles, 2 images,\n16 points, 0 % censored,\ndescriptive only" in texts[0]
     # A band where there are particles enough: QSC and SC.
     assert len(outer.collections) == 2
 
@@ -97,6 +97,20 @@ def test_no_text_leaves_the_figure(told: CohortStatistics) -> None:
         assert box.y0 > -1
         assert box.x1 < width + 1
         assert box.y1 < height + 1
+
+
+def test_three_kinds_of_surface_with_few_particles_leave_room_for_the_curves() -> None:
+    figure = cohort_figure(statistics(*[("QSC-811", kind, 4.0, 2) for kind in ("outer", "crack", "pore")]))
+    figure.draw_without_rendering()
+    width, _ = figure.get_size_inches() * figure.dpi
+    curves = [ax for ax in figure.axes if ax.get_xlabel() == "depth (nm)"]
+    assert len(curves) == 3
+    for ax in curves:
+        # A third of the width, less the scale and its label, which take a quarter of that.
+        assert ax.get_window_extent().width > 0.6 * width / 3
+        legend = ax.get_legend()
+        assert legend is not None
+        assert legend.get_window_extent().x1 < width
 
 
 @pytest.mark.parametrize(

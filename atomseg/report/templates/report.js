@@ -14,7 +14,7 @@ function layout(x, y, more) {
     margin: { l: 64, r: 18, t: 44, b: 52 }, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest",
     font: { family: "system-ui, sans-serif", size: 15, color: INK }, hoverlabel: { bgcolor: "#fff", bordercolor: "#b9c3cc", font: { color: INK, size: 13 }, align: "left" },
     xaxis: { ...axis, title: { text: x, standoff: 8 } }, yaxis: { ...axis, title: { text: y, standoff: 8 } },
-    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" }, ...more,
+    legend: { x: 1.02, xanchor: "left", y: 1, yanchor: "top", font: { size: 13 } }, ...more,
   };
 }
 
@@ -28,7 +28,7 @@ function groupCurves() {
     }
     const near = c.depth_nm.map((d) => d <= c.follow_up_nm), line = { color, width: 2.6 };
     const text = c.depth_nm.map((d, i) => `<b>${group.name}</b><br>${percent(c.beyond[i]).toFixed(0)} % of the surface beyond ${d.toFixed(1)} nm<br>${c.particles_in_view[i]} of ${group.particles.length} particles in view`);
-    traces.push({ x: c.depth_nm.filter((_, i) => near[i]), y: c.beyond.filter((_, i) => near[i]).map(percent), text: text.filter((_, i) => near[i]), name: `${group.name} (n = ${group.particles.length})`, mode: "lines", line, hovertemplate: "%{text}<extra></extra>", legendgroup: group.name });
+    traces.push({ x: c.depth_nm.filter((_, i) => near[i]), y: c.beyond.filter((_, i) => near[i]).map(percent), text: text.filter((_, i) => near[i]), name: `${group.name.replace(", ", "<br>")} (n = ${group.particles.length})`, mode: "lines", line, hovertemplate: "%{text}<extra></extra>", legendgroup: group.name });
     const last = near.lastIndexOf(true), rest = c.depth_nm.map((_, i) => i >= Math.max(last, 0));
     traces.push({ x: c.depth_nm.filter((_, i) => rest[i]), y: c.beyond.filter((_, i) => rest[i]).map(percent), text: text.filter((_, i) => rest[i]), mode: "lines", line: { ...line, dash: "dot", width: 1.8 }, hovertemplate: "%{text}<extra></extra>", showlegend: false, legendgroup: group.name });
     return traces;
@@ -50,16 +50,30 @@ function micrographCurves() {
 }
 
 function particleDots() {
-  return data.cohort.map((group, k) => {
-    const dots = group.particles.filter((p) => p.value !== null || p.mean !== null).map((p, i) => ({
+  return data.cohort.flatMap((group, k) => {
+    const color = COLORS[k % COLORS.length];
+    const dots = group.particles.filter((p) => p.value !== null || p.view !== null).map((p, i) => ({
       // A fixed, quiet scatter to the side, so that equal values do not hide each other.
-      x: k + 0.28 * (((i * 0.618) % 1) - 0.5), y: p.value ?? p.mean, reached: p.value !== null, text: `<b>${p.name}</b> (${group.name})<br>${p.value !== null ? `median ${p.value.toFixed(1)} nm` : `median beyond the view; restricted mean ${p.mean.toFixed(1)} nm`}<br>${p.images} micrograph${p.images === 1 ? "" : "s"}`,
+      x: k - 0.12 + 0.28 * (((i * 0.618) % 1) - 0.5), y: p.value ?? p.view, reached: p.value !== null, text: `<b>${p.name}</b> (${group.name})<br>${p.value !== null ? `median ${p.value.toFixed(1)} nm` : `median deeper than the view, which ends at ${p.view.toFixed(1)} nm`}<br>${p.images} micrograph${p.images === 1 ? "" : "s"}`,
     }));
-    return {
+    const particles = {
       x: dots.map((d) => d.x), y: dots.map((d) => d.y), text: dots.map((d) => d.text), mode: "markers", showlegend: false, hovertemplate: "%{text}<extra></extra>",
-      marker: { size: 12, color: COLORS[k % COLORS.length], opacity: 0.85, symbol: dots.map((d) => (d.reached ? SYMBOLS[k % SYMBOLS.length] : "triangle-up-open")), line: { color: "#fff", width: dots.map((d) => (d.reached ? 1 : 2.5)) } },
+      marker: { size: 10, color, opacity: 0.75, symbol: dots.map((d) => (d.reached ? SYMBOLS[k % SYMBOLS.length] : "triangle-up-open")), line: { color: "#fff", width: dots.map((d) => (d.reached ? 1 : 2.5)) } },
     };
+    return group.median === null ? [particles] : [particles, groupMedian(group, k, color)];
   });
+}
+
+// The estimate of a group with its interval; an open end is drawn out of the plot.
+function groupMedian(group, k, color) {
+  const m = group.median, beyond = m.bound === "beyond_view", value = m.estimate ?? (beyond ? m.lower : m.upper), far = 1e3;
+  const told = m.estimate === null ? `${beyond ? "more" : "less"} than ${value === null ? "what is in view" : `${value.toFixed(1)} nm`}` : `${value.toFixed(1)} nm [${m.lower === null ? "open" : m.lower.toFixed(1)} to ${m.upper === null ? "open" : m.upper.toFixed(1)}]`;
+  const known = m.lower !== null || m.upper !== null;
+  return {
+    x: [k + 0.24], y: [value], text: [`<b>${group.name}</b><br>median ${told}<br>${m.counts.particles} particles, ${m.counts.images} images, ${m.counts.points} points`], mode: "markers", showlegend: false, hovertemplate: "%{text}<extra></extra>",
+    error_y: { type: "data", symmetric: false, array: [known ? (m.upper ?? far) - value : 0], arrayminus: [known ? value - (m.lower ?? 0) : 0], width: 5, thickness: 2.2, color },
+    marker: { size: 13, symbol: beyond ? "triangle-up" : "diamond", color, line: { color: INK, width: 1.2 } },
+  };
 }
 
 function micrographDots() {
@@ -95,9 +109,9 @@ async function drawPlots() {
   if (data.cohort) {
     dots.xaxis = { ...dots.xaxis, tickvals: data.cohort.map((_, k) => k), ticktext: data.cohort.map((g) => g.name.replace(", ", "<br>")), range: [-0.6, data.cohort.length - 0.4], showgrid: false };
   } else dots.xaxis = { ...dots.xaxis, showgrid: false, tickformat: "d", ...(data.micrographs.length < 12 ? { dtick: 1 } : {}) };
-  const values = data.cohort ? data.cohort.flatMap((g) => g.particles.map((p) => p.value ?? p.mean)) : data.micrographs.map((m) => m.high ?? m.value);
+  const values = data.cohort ? data.cohort.flatMap((g) => [...g.particles.map((p) => p.value ?? p.view), g.median?.estimate ?? null]) : data.micrographs.map((m) => m.high ?? m.value);
   // Bounds of the classes far above everything would squeeze the dots to a line.
-  dots.yaxis.range = [0, 1.1 * Math.max(6, ...values.filter(Number.isFinite))];
+  dots.yaxis.range = [0, 1.1 * Math.max(6, ...values.filter((v) => v !== null && Number.isFinite(v)))];
   await Plotly.newPlot("dots", data.cohort ? particleDots() : micrographDots(), dots, QUIET);
   if (!data.cohort) byId("dots").on("plotly_click", (event) => { location.href = event.points[0].customdata; });
 }
