@@ -6,9 +6,12 @@ from scipy.ndimage import gaussian_filter
 from atomseg.classify.config import IN_PLANE_PERIOD_NM
 from atomseg.classify.frames import Frames
 from atomseg.classify.zone import PlaneLattice, ZoneFamily, plane_lattice, zone_family
+from atomseg.imaging import block_means, block_variance_px
 from atomseg.types import Calibration, Check, Columns, Micrograph, Verdict
 
 COLUMN_SIGMA_NM = 0.05
+# Finer pixels are averaged to blocks of this share of it first: the filter takes out what they alone hold.
+BLOCK_SHARE = 1.0
 # Skewness of dark atoms on bright ground is below this...
 DARK_SKEWNESS = -0.25
 # ...and further below zero than this many standard deviations of noise: a small noisy image is skewed by chance.
@@ -37,14 +40,11 @@ def contrast_check(micrograph: Micrograph) -> Check:
     sqrt(6 / n), and third powers of noise smoothed by a Gaussian of width s are independent beyond an area of
     4 pi s² / 3 (the integral of the third power of its correlation).
     """
-    py, px = micrograph.calibration.pixel_size_nm
-    sigma = (COLUMN_SIGMA_NM / py, COLUMN_SIGMA_NM / px)
-    image = micrograph.image
-    band = gaussian_filter(image, sigma) - gaussian_filter(image, [3.0 * s for s in sigma])
-    band = band - band.mean()
+    band = _light_of_columns(micrograph)
     spread = float(band.std())
     skew = float((band**3).mean() / spread**3) if spread > 0 else 0.0
-    independent = image.size * py * px / (4.0 / 3.0 * np.pi * COLUMN_SIGMA_NM**2)
+    area_nm2 = micrograph.image.size * float(np.prod(micrograph.calibration.pixel_size_nm))
+    independent = area_nm2 / (4.0 / 3.0 * np.pi * COLUMN_SIGMA_NM**2)
     if skew < min(DARK_SKEWNESS, -CHANCE_SIGMAS * float(np.sqrt(6.0 / independent))):
         return Check(
             "contrast",
@@ -54,6 +54,24 @@ def contrast_check(micrograph: Micrograph) -> Check:
             "in which bright spots are no columns; give the HAADF image",
         )
     return Check("contrast", round(skew, 3), Verdict.OK)
+
+
+def _light_of_columns(micrograph: Micrograph) -> np.ndarray:
+    """The image filtered to the size of a column, of mean zero, on blocks of pixels where those are fine."""
+    pixel_nm = micrograph.calibration.pixel_size_nm
+    rows, cols = (max(1, int(BLOCK_SHARE * COLUMN_SIGMA_NM / p)) for p in pixel_nm)
+    block = (min(rows, micrograph.shape[0]), min(cols, micrograph.shape[1]))
+    # The averaging is the first part of either filter.
+    narrow, wide = (
+        [
+            np.sqrt((sigma_nm / p) ** 2 - done) / n
+            for p, done, n in zip(pixel_nm, block_variance_px(block), block, strict=True)
+        ]
+        for sigma_nm in (COLUMN_SIGMA_NM, 3.0 * COLUMN_SIGMA_NM)
+    )
+    blocks = block_means(micrograph.image, block)
+    band = gaussian_filter(blocks, narrow) - gaussian_filter(blocks, wide)
+    return np.asarray(band - band.mean())
 
 
 def column_check(columns: Columns) -> Check:

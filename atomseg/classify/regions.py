@@ -57,9 +57,9 @@ class Grid:
         return (float(self.y_nm[1] - self.y_nm[0]), float(self.x_nm[1] - self.x_nm[0]))
 
     def nearest_to_pixels(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """The value of the grid point nearest to each pixel centre."""
-        y, x = (np.rint(np.linspace(0, m - 1, n)).astype(int) for m, n in zip(values.shape, shape, strict=True))
-        return values[np.ix_(y, x)]
+        """The value, of (ny·nx,), of the grid point nearest to each pixel centre."""
+        y, x = (np.rint(np.linspace(0, m - 1, n)).astype(int) for m, n in zip(self.shape, shape, strict=True))
+        return values.reshape(self.shape)[:, x][y]
 
 
 def crystal_distance(yx_nm: np.ndarray, grid: Grid, outline_nm: float) -> np.ndarray:
@@ -144,32 +144,34 @@ def paint(
     shape = micrograph.shape
     grid = Grid.over(micrograph, config.grid_nm)
     crystal = grid_to_pixels(crystal_distance(columns_yx_nm, grid, config.outline_nm), shape) > 0
-    labels = np.where(crystal, _code(Phase.UNRESOLVED), _code(Phase.NONE))
-    confidence, occupancy = np.ones(shape, np.float32), np.full(shape, np.nan, np.float32)
     if len(gaps) == 0:
-        return labels, confidence, occupancy
+        labels = np.where(crystal, _code(Phase.UNRESOLVED), _code(Phase.NONE))
+        return labels, np.ones(shape, np.float32), np.full(shape, np.nan, np.float32)
     site = gaps[["y_nm", "x_nm"]].to_numpy()
     distance, nearest = cKDTree(site).query(grid.points, distance_upper_bound=REACH_NM, workers=2)
     judged = np.isfinite(distance)
     nearest = np.where(judged, nearest, 0).astype(np.int32)
     state = probability.argmax(axis=1)
     band = _nearest_pair(gaps, columns_yx_nm, grid, _holes(gaps, columns_yx_nm, frames, right, state))
-    occupancy_px = grid_to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape)
-    o1, unsure = state == STATES.index(Phase.O1), state == STATES.index(Phase.UNRESOLVED)
-    third = ~(o1 | unsure)
-    judged_px = grid.nearest_to_pixels(judged.reshape(grid.shape), shape) & crystal
-    band_px = grid.nearest_to_pixels(band.reshape(grid.shape), shape)
-    full_px = ndtr((occupancy_px - config.occupancy_threshold) / gaps["occupancy_err"].to_numpy(np.float32)[band_px])
-    full = full_px >= 0.5
-    named = np.where(full, _code(Phase.ROCKSALT), _code(Phase.LAYERED))
-    labels = np.where(judged_px & third[band_px], named, labels)
-    labels[judged_px & o1[band_px]] = Phase.O1
-    certainty = probability[:, :2].sum(axis=1).astype(np.float32)[band_px] * np.where(full, full_px, 1 - full_px)
-    own = probability[np.arange(len(state)), state].astype(np.float32)[band_px]
-    confidence = np.where(labels == Phase.NONE, np.float32(1.0), np.where(third[band_px], certainty, own))
-    confidence[crystal & ~judged_px] = 1.0
-    occupancy = np.where(judged_px & ~unsure[band_px], occupancy_px, np.float32(np.nan))
-    return labels, confidence.astype(np.float32), occupancy
+    occupancy = grid_to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape)
+
+    def of_band(value: np.ndarray, elsewhere: float) -> np.ndarray:
+        """A number of each gap on the pixels of its band."""
+        return grid.nearest_to_pixels(np.where(judged, value[band], value.dtype.type(elsewhere)), shape)
+
+    # Layered and rocksalt are one band here: their border is where the occupancy crosses the threshold.
+    codes = np.array([_code(Phase.LAYERED if p is Phase.ROCKSALT else p) for p in STATES])
+    third = probability[:, :2].sum(axis=1)
+    sure = np.where(codes[state] == Phase.LAYERED, third, probability[np.arange(len(state)), state])
+    labels = of_band(codes[state], Phase.UNRESOLVED)
+    confidence = of_band(sure.astype(np.float32), 1.0)
+    above = (occupancy - config.occupancy_threshold) / of_band(gaps["occupancy_err"].to_numpy(np.float32), 1.0)
+    parted = labels == Phase.LAYERED
+    labels[parted & (above >= 0)] = Phase.ROCKSALT
+    confidence[parted] *= ndtr(np.abs(above[parted]))
+    labels[~crystal], confidence[~crystal] = Phase.NONE, 1.0
+    occupancy[(labels == Phase.UNRESOLVED) | ~crystal] = np.nan
+    return labels, confidence, occupancy
 
 
 def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np.ndarray) -> np.ndarray:

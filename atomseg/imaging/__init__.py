@@ -1,5 +1,6 @@
 """Array mathematics without opinions: resampling, normalization, tiles, the Gaussian column model and its limits."""
 
+from atomseg.imaging.blocks import block_means, block_variance_px
 from atomseg.imaging.canonical import CANONICAL_PIXEL_NM, Canonical, to_canonical
 from atomseg.imaging.gaussian import (
     FWHM_PER_SIGMA,
@@ -35,6 +36,8 @@ __all__ = [
     "Normalized",
     "OutputImage",
     "Tile",
+    "block_means",
+    "block_variance_px",
     "canonical_shape",
     "column_counts",
     "covariance_from_fwhm",

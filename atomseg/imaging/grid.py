@@ -1,6 +1,7 @@
 """From a coarse grid that spans the pixel centres of an image to its pixels."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
 
 def grid_to_pixels(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -15,10 +16,20 @@ def grid_to_pixels(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     shape : tuple of int
         (H, W) of the pixels.
     """
-    for axis, n in enumerate(shape):
-        at = np.linspace(0.0, values.shape[axis] - 1.0, n)
-        weight = (at % 1.0).astype(np.float32)
-        weight = weight[:, None] if axis == 0 else weight[None, :]
-        low, high = (np.take(values, side(at).astype(int), axis).astype(np.float32) for side in (np.floor, np.ceil))
-        values = low + (high - low) * weight
-    return values
+    rows, cols = (_shares(nodes, pixels) for nodes, pixels in zip(values.shape, shape, strict=True))
+    across = (cols @ values.T.astype(np.float32)).T
+    return np.asarray(rows @ np.ascontiguousarray(across))
+
+
+def _shares(nodes: int, pixels: int) -> csr_array:
+    """(pixels, nodes) float32 shares of the nodes below and above each pixel; a pixel at a node has that node only."""
+    at = np.linspace(0.0, nodes - 1.0, pixels)
+    below = np.minimum(np.floor(at).astype(int), nodes - 1)
+    above = np.minimum(below + 1, nodes - 1)
+    share = (at - below).astype(np.float32)
+    pixel = np.arange(pixels)
+    entries = (np.concatenate([1.0 - share, share]), (np.tile(pixel, 2), np.concatenate([below, above])))
+    shares = csr_array(entries, shape=(pixels, nodes))
+    # A share of zero would still spread NaN.
+    shares.eliminate_zeros()
+    return shares

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform
 
 from atomseg.errors import ConfigError, ModelError
 from atomseg.imaging.canonical import CANONICAL_PIXEL_NM
+from atomseg.imaging.resample import spline_at
 from atomseg.imaging.residual import unexplained
 from atomseg.types.prediction import Prediction
 
@@ -89,17 +89,11 @@ def on_input_grid(plane: np.ndarray, prediction: Prediction, *, parts: int = 1) 
 
     `Prediction.scale` says how the grids lie: ``input = (canonical + 0.5) * scale - 0.5``, solved for canonical.
     """
-    scale = np.asarray(prediction.scale, dtype=np.float64) * parts
-    resampled = affine_transform(
-        plane.astype(np.float32, copy=False),
-        1.0 / scale,
-        offset=0.5 / scale - 0.5,
-        output_shape=tuple(parts * n for n in prediction.input_shape),
-        output=np.float32,
-        order=3,
-        mode="nearest",
+    rows, cols = (
+        (np.arange(parts * n) + 0.5) / (parts * step) - 0.5
+        for n, step in zip(prediction.input_shape, prediction.scale, strict=True)
     )
-    return np.asarray(resampled)
+    return spline_at(plane, rows, cols)
 
 
 def discs(

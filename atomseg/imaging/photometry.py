@@ -9,6 +9,7 @@ from scipy.sparse import coo_array, csc_array, eye_array
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from atomseg.imaging.blocks import block_means, block_variance_px
 from atomseg.types import Columns
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -158,11 +159,9 @@ def _on_averaged_pixels(
     radius_nm: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`forced_amplitudes` on blocks of `bins` pixels (y, x); a Gaussian averaged over a block is wider and lower."""
-    rows, cols = np.asarray(image.shape) // bins
-    blocks = image[: rows * bins[0], : cols * bins[1]].reshape(rows, bins[0], cols, bins[1])
-    averaged = blocks.mean(axis=(1, 3), dtype=np.float64)
-    # Variance of the places of the pixels in a block, in the unit of a squared full width.
-    widening = FWHM_PER_SIGMA**2 * float(((bins**2 - 1) / 12.0 * step**2).mean())
+    block = (int(bins[0]), int(bins[1]))
+    averaged = block_means(image, block)
+    widening = FWHM_PER_SIGMA**2 * float((np.asarray(block_variance_px(block)) * step**2).mean())
     if neighbours is not None:
         table = neighbours.table
         major, minor = (table[name].to_numpy(dtype=np.float64) for name in ("fwhm_major_nm", "fwhm_minor_nm"))

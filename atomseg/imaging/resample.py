@@ -1,11 +1,14 @@
 """Separable, anti-aliased resampling between pixel grids."""
 
 import numpy as np
+from scipy.ndimage import spline_filter
 from scipy.sparse import csr_array
 
 # Keys (1981), doi:10.1109/TASSP.1981.1163711: a = -1/2 makes cubic convolution exact for quadratics.
 _KEYS_A = -0.5
 _KEYS_SUPPORT = 2.0
+# Pixels of repeated border before a spline is fitted: its memory of a pixel falls to a quarter with every pixel.
+_BORDER_PX = 12
 
 
 def canonical_shape(shape: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
@@ -56,6 +59,37 @@ def resample(image: np.ndarray, scale: tuple[float, float], shape: tuple[int, in
     cols = _axis_weights(image.shape[1], width, scale[1])
     halfway = rows @ image.astype(np.float32, copy=False)
     return np.ascontiguousarray((cols @ halfway.T).T, dtype=np.float32)
+
+
+def spline_at(image: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Cubic spline through the pixels of an image, at a grid of places; the border goes on as it is outside.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (h, w) image.
+    rows, cols : numpy.ndarray
+        (H,) and (W,) coordinates, pixels; no more than a few outside the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) float32.
+    """
+    padded = np.pad(image.astype(np.float32, copy=False), _BORDER_PX, mode="edge")
+    knots = spline_filter(padded, order=3, output=np.float32, mode="nearest")
+    over, along = (_spline_weights(at + _BORDER_PX, n) for at, n in zip((rows, cols), padded.shape, strict=True))
+    return np.asarray(over @ np.ascontiguousarray((along @ knots.T).T))
+
+
+def _spline_weights(at: np.ndarray, n: int) -> csr_array:
+    """(len(at), n) float32 values of the cubic B-splines of the four pixels around each place."""
+    first = np.floor(at).astype(np.int64)
+    t = at - first
+    values = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6.0
+    index = first[:, None] + np.arange(-1, 3)
+    row = np.repeat(np.arange(len(at)), 4)
+    return csr_array((values.astype(np.float32).ravel(), (row, index.ravel())), shape=(len(at), n))
 
 
 def _axis_weights(n_in: int, n_out: int, scale: float) -> csr_array:

@@ -111,7 +111,7 @@ def _open(source: str | Path | np.ndarray | Any, name: str | None, dataset: int 
     with about(label):
         raw, note = choose([raw], None)
     digest = hashlib.sha256(f"{raw.data.dtype.str}{raw.data.shape}".encode())
-    digest.update(np.ascontiguousarray(raw.data).tobytes())
+    digest.update(np.ascontiguousarray(raw.data).ravel().view(np.uint8).data)
     title = name or raw.title or "image"
     return _Source(raw, label, title, None, digest.hexdigest(), (*raw.warnings, *([note] if note else [])))
 
@@ -188,15 +188,20 @@ def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, list[str
     for i in chosen:
         plane, note = grey(frames[i]) if raw.has_channels else (frames[i], None)
         notes += [note] if note else []
-        total = plane.astype(np.float64) if total is None else total + plane
+        if total is None:
+            # A sum needs more digits than a single frame has.
+            total = plane if len(chosen) == 1 else plane.astype(np.float64)
+        else:
+            total += plane
     if total is None:
         raise InputError("holds no frame")
     if len(chosen) > 1:
         notes.append(
             f"{len(chosen)} frames were averaged as they are, without aligning them: align a drifting series first"
         )
+        total /= len(chosen)
     with np.errstate(over="ignore"):  # what float32 can not hold becomes infinite, and is marked as invalid
-        return (total / len(chosen)).astype(np.float32), list(dict.fromkeys(notes))
+        return total.astype(np.float32), list(dict.fromkeys(notes))
 
 
 def _refuse_empty_pictures(image: np.ndarray, raw: RawImage) -> None:

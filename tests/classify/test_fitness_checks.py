@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.stats import skew
 
-from atomseg.classify import ClassifyConfig, classify
+from atomseg.classify import ClassifyConfig, classify, contrast_check
 from atomseg.classify.exposure import dose_check, field_check, filter_check, saturation_check
 from atomseg.classify.zone import PlaneLattice, ZoneFamily, plane_lattice, zone_family
 from atomseg.types import Calibration, CalibrationOrigin, Columns, Micrograph, Verdict
@@ -64,6 +65,18 @@ def test_lattice_has_the_lengths_and_angle_of_its_vectors():
 def test_random_points_have_no_lattice():
     yx = np.random.default_rng(0).uniform(0, 8, (1200, 2))
     assert plane_lattice(yx) is None
+
+
+@pytest.mark.parametrize("size", [0.007, 0.012, 0.025])
+def test_contrast_is_the_same_at_any_pixel_size(size):
+    # Columns 0.25 nm apart, 50 pm wide, on pixels that are averaged to blocks of seven, four and two.
+    at = np.arange(0.0, 6.0, size)
+    wave = np.exp(-0.5 * (((at + 0.125) % 0.25 - 0.125) / 0.05) ** 2)
+    image = wave[:, None] * wave
+    band = gaussian_filter(image, 0.05 / size) - gaussian_filter(image, 0.15 / size)
+    plain = float(skew(band, axis=None))
+    # Blocks of one standard deviation sample the filtered columns: a thousandth of their power lies beyond.
+    assert contrast_check(micrograph(image, size)).value == pytest.approx(plain, rel=0.02)
 
 
 @pytest.mark.parametrize(("percentile", "verdict"), [(100, "ok"), (99, "warn"), (90, "stop")])
