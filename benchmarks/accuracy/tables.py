@@ -43,7 +43,6 @@ def tiers(stored: dict) -> str:
             "least, by region": inner["f1_50pm"].min(),
             "RMSE, pm": outer["rmse_pm"].mean(),
             "RMSE / bound": outer["rmse_over_bound"].median(),
-            "oxygen unknown": outer["rmse_over_open"].median(),
             "without film": bare["rmse_over_bound"].median(),
             "largest without": bare["rmse_over_bound"].max(),
             "largest bias, pm": outer[["bias_y_pm", "bias_x_pm"]].agg(lambda v: v.abs().max()).max(axis=1),
@@ -56,8 +55,9 @@ def tiers(stored: dict) -> str:
     empty = table[table["empty_nm2"].notna()]
     rate = 100.0 * empty["false_in_empty"].sum() / empty["empty_nm2"].sum()
     digits = dict.fromkeys(("F1 at 50 pm", "F1 of the bound", "least, by region", "in 90 % ellipse"), 3)
-    ratios = ("RMSE / bound", "oxygen unknown", "without film", "largest without")
-    digits |= dict.fromkeys(("RMSE, pm", *ratios, "largest bias, pm", "lattice slope"), 2)
+    digits |= dict.fromkeys(
+        ("RMSE, pm", "RMSE / bound", "without film", "largest without", "largest bias, pm", "lattice slope"), 2
+    )
     note = f"False columns per 100 nm² of vacuum or amorphous: {rate:.2f} ({empty['empty_nm2'].sum():.0f} nm²)."
     return f"{markdown(rows, digits)}\n\n{note}"
 
