@@ -190,23 +190,21 @@ def stacking(layers: pd.DataFrame) -> Stacking:
 def stacking_checks(found: Stacking) -> list[Check]:
     """What the layers show that a phase map has no colour for."""
     n = max(1, sum(found.counts.values()))
-    doubled, overlap = found.doubled / n, found.overlap / n
+
+    def check(name: str, layers: int, message: str) -> Check:
+        told = layers >= 2 and layers / n > 0.1
+        return Check(name, round(layers / n, 4), Verdict.WARN if told else Verdict.OK, message if told else "")
+
     return [
-        Check(
+        check(
             "doubled_period",
-            round(doubled, 4),
-            Verdict.WARN if found.doubled >= 2 and doubled > 0.1 else Verdict.OK,
-            "columns alternate in brightness along the rows, as in spinel: no phase of this map is meant for it"
-            if found.doubled >= 2 and doubled > 0.1
-            else "",
+            found.doubled,
+            "columns alternate in brightness along the rows, as in spinel: no phase of this map is meant for it",
         ),
-        Check(
+        check(
             "stacking_overlap",
-            round(overlap, 4),
-            Verdict.WARN if found.overlap >= 2 and overlap > 0.1 else Verdict.OK,
+            found.overlap,
             "layers are shifted by about a sixth of the period, as stackings on top of each other along the beam are: "
-            "O1 and O3 can not be told there"
-            if found.overlap >= 2 and overlap > 0.1
-            else "",
+            "O1 and O3 can not be told there",
         ),
     ]

@@ -13,7 +13,6 @@ from atomseg.classify.rows import (
     N_STATES,
     Chains,
     ShiftNoise,
-    chain_gaps,
     core_share,
     decide_rows,
     log_evidence,
@@ -98,7 +97,7 @@ def _within_neighbours(value: np.ndarray, graph: csr_matrix) -> np.ndarray:
 
 
 def phase_probabilities(
-    gaps: pd.DataFrame, frames: Frames, right: np.ndarray, config: ClassifyConfig
+    gaps: pd.DataFrame, frames: Frames, chains: Chains, config: ClassifyConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Posterior of every gap.
 
@@ -108,8 +107,8 @@ def phase_probabilities(
         From `measure_gaps`.
     frames : Frames
         Local frames of the columns.
-    right : numpy.ndarray
-        (N,) next column along the row, -1 where there is none.
+    chains : Chains
+        Order of the gaps along their rows.
     config : ClassifyConfig
         Settings.
 
@@ -124,7 +123,7 @@ def phase_probabilities(
         return np.zeros((0, 4)), np.zeros(0), np.zeros(0)
     beside, above = neighbour_graphs(gaps, frames)
     occupancy, occupancy_err = smooth_occupancy(gaps, beside, above, config)
-    stacking = stacking_probabilities(gaps, frames, above, right, config)
+    stacking = stacking_probabilities(gaps, frames, above, chains, config)
     full = ndtr((occupancy - config.occupancy_threshold) / occupancy_err)
     third = stacking[:, 0] + stacking[:, 1]
     q = np.stack([third * (1 - full), third * full, stacking[:, 2], stacking[:, 3]], axis=1)
@@ -132,10 +131,9 @@ def phase_probabilities(
 
 
 def stacking_probabilities(
-    gaps: pd.DataFrame, frames: Frames, above: csr_matrix, right: np.ndarray, config: ClassifyConfig
+    gaps: pd.DataFrame, frames: Frames, above: csr_matrix, chains: Chains, config: ClassifyConfig
 ) -> np.ndarray:
     """(G, 4) probability of shift +1/3, -1/3, 0 and of none of these, decided row by row."""
-    chains = chain_gaps(gaps, right)
     shift, claimed = gaps["shift"].to_numpy(dtype=float), gaps["shift_err"].to_numpy(dtype=float)
     domain = gaps["domain"].to_numpy()
     period = np.linalg.norm(frames.row[gaps["lower"].to_numpy()], axis=1)

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.frames import Frames
 from atomseg.classify.posterior import STATES
-from atomseg.classify.rows import chain_gaps
+from atomseg.classify.rows import Chains
 from atomseg.imaging import grid_to_pixels, large_parts
 from atomseg.types import Micrograph, Phase
 
@@ -124,7 +124,7 @@ def paint(
     columns_yx_nm: np.ndarray,
     *,
     frames: Frames,
-    right: np.ndarray,
+    chains: Chains,
     gaps: pd.DataFrame,
     probability: np.ndarray,
     config: ClassifyConfig,
@@ -152,7 +152,7 @@ def paint(
     judged = np.isfinite(distance)
     nearest = np.where(judged, nearest, 0).astype(np.int32)
     state = probability.argmax(axis=1)
-    band = _nearest_pair(gaps, columns_yx_nm, grid, _holes(gaps, columns_yx_nm, frames, right, state))
+    band = _nearest_pair(gaps, columns_yx_nm, grid, _holes(gaps, columns_yx_nm, frames, chains, state))
     occupancy = grid_to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape)
 
     def of_band(value: np.ndarray, elsewhere: float) -> np.ndarray:
@@ -188,9 +188,9 @@ def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np
     return number[found]
 
 
-def _holes(gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, right: np.ndarray, state: np.ndarray) -> np.ndarray:
+def _holes(gaps: pd.DataFrame, yx_nm: np.ndarray, frames: Frames, chains: Chains, state: np.ndarray) -> np.ndarray:
     """(2, K) gaps of one state before and after a hole of one gap in a row."""
-    following = chain_gaps(gaps, right).following
+    following = chains.following
     before = np.flatnonzero(following >= 0)
     lower = gaps["lower"].to_numpy()
     step = np.linalg.norm(yx_nm[lower[following[before]]] - yx_nm[lower[before]], axis=1)

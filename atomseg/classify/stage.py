@@ -15,6 +15,7 @@ from atomseg.classify.layers import layer_table, stacking, stacking_checks
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
 from atomseg.classify.reference import alternates_along_rows, layers_alternate, only, shows_layers
 from atomseg.classify.regions import REACH_NM, edge_in_view, paint
+from atomseg.classify.rows import Chains, chain_gaps
 from atomseg.classify.scan import ScanCorrected, without_line_errors
 from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
 
@@ -76,7 +77,13 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
             judged = _judge(micrograph, columns, corrected.all_waves, frames, config)
     gaps, probability = judged.gaps, judged.probability
     labels, confidence, field = paint(
-        micrograph, columns.yx_nm, frames=frames, right=judged.right, gaps=gaps, probability=probability, config=config
+        micrograph,
+        columns.yx_nm,
+        frames=frames,
+        chains=judged.chains,
+        gaps=gaps,
+        probability=probability,
+        config=config,
     )
     layers = layer_table(gaps, columns.yx_nm, amplitude, frames)
     together = stacking(layers)
@@ -101,7 +108,7 @@ class _Judged:
     """Gaps with their phases, and the rows that they lie between."""
 
     row_id: np.ndarray
-    right: np.ndarray
+    chains: Chains
     gaps: pd.DataFrame
     probability: np.ndarray
 
@@ -112,10 +119,11 @@ def _judge(
     """Rows, the gaps between them, and how likely each phase is in each."""
     row_id, right = link_rows(straight_nm, columns.table["amplitude"].to_numpy(dtype=float), frames)
     gaps = measure_gaps(micrograph, columns, frames, straight_nm=straight_nm, row_id=row_id, right=right, config=config)
-    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, right, config)
+    chains = chain_gaps(gaps, right)
+    probability, occupancy, occupancy_err = phase_probabilities(gaps, frames, chains, config)
     gaps = gaps.assign(occupancy=occupancy, occupancy_err=occupancy_err)
     gaps["phase"] = [int(STATES[k]) for k in probability.argmax(axis=1)] if len(gaps) else []
-    return _Judged(row_id, right, gaps, probability)
+    return _Judged(row_id, chains, gaps, probability)
 
 
 def _no_frames(n: int) -> Frames:

@@ -78,11 +78,16 @@ def render_columns(columns: Columns, shape: tuple[int, int], pixel_size_nm: tupl
         return model.reshape(shape)
     # Sorted by reach, so that a few very wide columns do not set the window of all the others.
     ordered = usable[np.argsort(gaussians.reach_nm[usable])]
-    for part in np.array_split(ordered, min(8, len(ordered))):
-        reach_nm = float(gaussians.reach_nm[part].max())
+    for alike in np.array_split(ordered, min(8, len(ordered))):
+        reach_nm = float(gaussians.reach_nm[alike].max())
+        # From top to bottom, so that the columns of a window lie in one band of the image.
+        part = alike[np.argsort(gaussians.centre_nm[alike, 0])]
         for window in _windows(gaussians.centre_nm[part], reach_nm, step, shape):
             value = gaussians.at(part[window.rows], window.offset_nm)
-            model += np.bincount(window.index[window.inside], weights=value[window.inside], minlength=model.size)
+            index = window.index[window.inside]
+            first = int(index.min(initial=model.size))
+            light = np.bincount(index - first, weights=value[window.inside])
+            model[first : first + len(light)] += light
     return model.reshape(shape)
 
 
@@ -189,7 +194,7 @@ class _Window:
     rows: np.ndarray  # (n,) positions in the list of sites
     index: np.ndarray  # (n, k) flat index into the image, valid where `inside`
     inside: np.ndarray  # (n, k) bool
-    offset_nm: np.ndarray  # (n, k, 2) pixel centre minus site, (y, x)
+    offset_nm: np.ndarray  # (2, n, k) pixel centre minus site, (y, x)
     n_full: int  # pixels of a window that lies wholly in the image
 
 
@@ -205,12 +210,18 @@ def _windows(
     chunk = max(1, CHUNK_PIXELS // (len(grid) * per_site))
     for start in range(0, len(centre_nm), chunk):
         rows = np.arange(start, min(start + chunk, len(centre_nm)))
-        pixel = np.rint(centre_nm[rows] / step).astype(np.int64)[:, None, :] + grid
-        offset = pixel * step - centre_nm[rows, None, :]
-        inside = ((pixel >= 0) & (pixel < np.asarray(shape))).all(-1)
-        inside &= (offset**2).sum(-1) <= radius_nm**2
-        index = np.where(inside, pixel[..., 0] * shape[1] + pixel[..., 1], 0)
+        centre = centre_nm[rows].T[:, :, None]
+        # Coordinates apart in memory: every product below runs over one of them.
+        y, x = np.rint(centre / step[:, None, None]).astype(np.int64) + grid.T[:, None, :]
+        offset = np.stack([y * step[0] - centre[0], x * step[1] - centre[1]])
+        inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1]) & (_squared(offset) <= radius_nm**2)
+        index = np.where(inside, y * shape[1] + x, 0)
         yield _Window(rows, index, inside, offset, n_full)
+
+
+def _squared(offset_nm: np.ndarray) -> np.ndarray:
+    """Squared length of (2, ...) vectors."""
+    return np.asarray(offset_nm[0] ** 2 + offset_nm[1] ** 2)
 
 
 @dataclass(frozen=True)
@@ -237,10 +248,10 @@ class _Gaussians:
         return cls(centre_nm, amplitude, precision, reach_nm, finite)
 
     def at(self, rows: np.ndarray, offset_nm: np.ndarray) -> np.ndarray:
-        """(n, k) values of the Gaussians `rows` at (n, k, 2) offsets from their centres."""
-        y, x = offset_nm[..., 0], offset_nm[..., 1]
-        p = self.precision[rows, None, :]
-        exponent = p[..., 0] * y * y + p[..., 1] * x * x + 2.0 * p[..., 2] * y * x
+        """(n, k) values of the Gaussians `rows` at (2, n, k) offsets from their centres."""
+        y, x = offset_nm
+        yy, xx, yx = self.precision[rows].T[:, :, None]
+        exponent = yy * y * y + xx * x * x + 2.0 * yx * y * x
         return self.amplitude[rows, None] * np.exp(-0.5 * exponent)
 
 
@@ -274,8 +285,8 @@ class _OwnColumns:
         chosen = (self.site >= window.rows[0]) & (self.site <= window.rows[-1])
         site, column = self.site[chosen], self.column[chosen]
         local = site - window.rows[0]
-        shift = sites_nm[site] - self.gaussians.centre_nm[column]
-        np.add.at(values, local, self.gaussians.at(column, window.offset_nm[local] + shift[:, None, :]))
+        shift = (sites_nm[site] - self.gaussians.centre_nm[column]).T[:, :, None]
+        np.add.at(values, local, self.gaussians.at(column, window.offset_nm[:, local] + shift))
 
 
 def _fit_sites(
@@ -305,7 +316,7 @@ def _fit_sites(
         own.add_back(values, window, sites_nm)
         values[~inside] = 0.0
         count = inside.sum(1)
-        shape = np.where(inside, np.exp(-0.5 * (window.offset_nm**2).sum(-1) / sigma_nm[rows, None] ** 2), 0.0)
+        shape = np.where(inside, np.exp(-0.5 * _squared(window.offset_nm) / sigma_nm[rows, None] ** 2), 0.0)
         mean_g[rows] = shape.sum(1) / np.maximum(count, 1)
         contrast = np.where(inside, shape - mean_g[rows, None], 0.0)
         power = (contrast**2).sum(1)
@@ -318,8 +329,8 @@ def _fit_sites(
         first, last = np.searchsorted(pairs[:, 0], [rows[0], rows[-1] + 1])
         part = pairs[first:last]
         local = part[:, 0] - rows[0]
-        shift = sites_nm[part[:, 0]] - sites_nm[part[:, 1]]
-        distance2 = ((window.offset_nm[local] + shift[:, None, :]) ** 2).sum(-1)
+        shift = (sites_nm[part[:, 0]] - sites_nm[part[:, 1]]).T[:, :, None]
+        distance2 = _squared(window.offset_nm[:, local] + shift)
         other = np.where(inside[local], np.exp(-0.5 * distance2 / sigma_nm[part[:, 1], None] ** 2), 0.0)
         entries.append((weight[local] * other).sum(1))
         levels.append(other.sum(1) / np.maximum(count[local], 1))

@@ -106,6 +106,6 @@ class PhaseMap:
 
     def fractions(self) -> dict[str, float]:
         """Area of each phase as a fraction of the crystal, by `Phase.key`; empty when there is no crystal."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(Phase))[1 : len(Phase)]
-        total = int(counts.sum())
-        return {p.key: float(counts[p - 1] / total) for p in Phase if p is not Phase.NONE} if total else {}
+        counts = {p.key: int((self.labels == p).sum()) for p in Phase if p is not Phase.NONE}
+        total = sum(counts.values())
+        return {key: count / total for key, count in counts.items()} if total else {}
