@@ -139,7 +139,7 @@ def affine_checks(frames: Frames) -> list[Check]:
 
 def scan_check(frames: Frames) -> Check:
     """Angle between the layers and the fast scan axis: parallel to it, line jitter shifts whole rows of columns."""
-    row = np.median(frames.row[frames.domain == 0], axis=0)
+    row = frames.typical_row(0)
     angle = float(np.rad2deg(np.arctan2(abs(row[0]), abs(row[1]))))
     if angle < PARALLEL_DEG:
         return Check(

@@ -50,11 +50,15 @@ class Frames:
     domain: np.ndarray
     shift_offset: tuple[ShiftOffset, ...]
 
-    @property
-    def normal(self) -> np.ndarray:
-        """(N, 2) unit vector (y, x) across the rows."""
-        unit = self.row / np.linalg.norm(self.row, axis=1, keepdims=True)
-        return np.stack([unit[:, 1], -unit[:, 0]], axis=1)
+    def typical_row(self, domain: int) -> np.ndarray:
+        """(2,) median of the row vectors of a domain, nm."""
+        return np.asarray(np.median(self.row[self.domain == domain], axis=0))
+
+
+def unit_across(row: np.ndarray) -> np.ndarray:
+    """(..., 2) unit vectors (y, x) across rows."""
+    unit = row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return np.stack([unit[..., 1], -unit[..., 0]], axis=-1)
 
 
 @dataclass(frozen=True)

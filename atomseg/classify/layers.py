@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from atomseg.classify.frames import Frames
+from atomseg.classify.frames import Frames, unit_across
 from atomseg.types import Check, Phase, Verdict
 from atomseg.types.layers import LAYER_FIELDS, LAYER_LABELS, Stacking
 
@@ -128,9 +128,7 @@ def _positions(layers: pd.DataFrame, frames: Frames) -> np.ndarray:
     out = np.zeros(len(layers))
     for k in range(len(frames.shift_offset)):
         mine = (layers["domain"] == k).to_numpy()
-        row = np.median(frames.row[frames.domain == k], axis=0)
-        normal = np.array([row[1], -row[0]]) / np.linalg.norm(row)
-        out[mine] = layers.loc[mine, ["y_nm", "x_nm"]].to_numpy() @ normal
+        out[mine] = layers.loc[mine, ["y_nm", "x_nm"]].to_numpy() @ unit_across(frames.typical_row(k))
     return out
 
 

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.exposure import exposure_checks
 from atomseg.classify.fitness import column_check, lattice_checks, reference_check
-from atomseg.classify.frames import Frames, find_frames, find_triples, row_periods_nm
+from atomseg.classify.frames import Frames, find_frames, find_triples, row_periods_nm, unit_across
 from atomseg.classify.gaps import link_rows, measure_gaps
 from atomseg.classify.layers import layer_table, stacking, stacking_checks
 from atomseg.classify.posterior import PROBABILITY_FIELDS, STATES, phase_probabilities
@@ -139,9 +139,8 @@ def _mean_frames(frames: Frames) -> tuple[LatticeFrame, ...]:
     out = []
     for k in range(len(frames.shift_offset)):
         mine = frames.domain == k
-        row = np.median(frames.row[mine], axis=0)
-        normal = np.array([row[1], -row[0]]) / np.linalg.norm(row)
-        stack = 0.5 * float(np.median(frames.layer_nm[mine])) * normal
+        row = frames.typical_row(k)
+        stack = 0.5 * float(np.median(frames.layer_nm[mine])) * unit_across(row)
         out.append(LatticeFrame((row[0], row[1]), (stack[0], stack[1]), int(mine.sum())))
     return tuple(out)
 

@@ -22,7 +22,7 @@ from atomseg.imaging.outputs import (
     output_image,
 )
 from atomseg.imaging.parts import large_parts
-from atomseg.imaging.resample import canonical_shape, resample
+from atomseg.imaging.resample import canonical_shape, gaussian_at, resample
 from atomseg.imaging.tiles import Tile, tiles
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "column_counts",
     "covariance_from_fwhm",
     "fisher_limit_pm",
+    "gaussian_at",
     "gaussian_column",
     "grid_to_pixels",
     "large_parts",

@@ -82,6 +82,40 @@ def spline_at(image: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarr
     return np.asarray(over @ np.ascontiguousarray((along @ knots.T).T))
 
 
+def gaussian_at(image: np.ndarray, sigma_px: tuple[float, float], rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Gaussian blur of an image, at some of its rows and columns alone; the border goes on as it is outside.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (h, w) image.
+    sigma_px : tuple of float
+        (y, x) standard deviation, pixels; followed to four of them.
+    rows, cols : numpy.ndarray
+        (H,) and (W,) int, which.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) float32.
+    """
+    over, along = (
+        _gaussian_weights(at, sigma, n) for at, sigma, n in zip((rows, cols), sigma_px, image.shape, strict=True)
+    )
+    lines = over @ image.astype(np.float32, copy=False)
+    return np.ascontiguousarray((along @ np.ascontiguousarray(lines.T)).T)
+
+
+def _gaussian_weights(at: np.ndarray, sigma: float, n: int) -> csr_array:
+    """(len(at), n) float32 weights of a Gaussian around each place."""
+    reach = int(4.0 * sigma + 0.5)
+    taps = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (taps / sigma) ** 2)
+    values = np.tile((weights / weights.sum()).astype(np.float32), len(at))
+    index = np.clip(at[:, None] + taps, 0, n - 1)
+    return csr_array((values, (np.repeat(np.arange(len(at)), len(taps)), index.ravel())), shape=(len(at), n))
+
+
 def _spline_weights(at: np.ndarray, n: int) -> csr_array:
     """(len(at), n) float32 values of the cubic B-splines of the four pixels around each place."""
     first = np.floor(at).astype(np.int64)

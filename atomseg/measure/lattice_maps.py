@@ -53,12 +53,13 @@ def pixel_maps(
     weight = 1.0 / (distance**2 + 0.05**2)
     weight /= weight.sum(axis=1, keepdims=True)
     close = (distance[:, 0] <= REACH_NM).reshape(nodes.shape[:2]).astype(np.float32)
-    inside = crystal & (grid_to_pixels(close, shape) > 0.5)
+    outside = ~crystal | (grid_to_pixels(close, shape) <= 0.5)
     maps = {}
     for name, value in values.items():
         if np.isfinite(value[known]).all():
             coarse = (weight * value[known][near]).sum(axis=1).reshape(nodes.shape[:2])
-            maps[name] = np.where(inside, grid_to_pixels(coarse, shape), np.float32(np.nan))
+            maps[name] = grid_to_pixels(coarse, shape)
+            maps[name][outside] = np.nan
         else:
             maps[name] = np.full(shape, np.nan, np.float32)
     return maps
@@ -75,8 +76,9 @@ def occupancy_error_map(phases: PhaseMap, pixel_nm: tuple[float, float], grid_nm
     nodes = np.stack(np.meshgrid(rows * pixel_nm[0], cols * pixel_nm[1], indexing="ij"), axis=-1).reshape(-1, 2)
     near = cKDTree(phases.gaps[["y_nm", "x_nm"]].to_numpy()).query(nodes)[1]
     error = phases.gaps["occupancy_err"].to_numpy(dtype=np.float32)[near].reshape(len(rows), len(cols))
-    full = np.repeat(np.repeat(error, steps[0], axis=0), steps[1], axis=1)[:height, :width]
-    return np.where(np.isfinite(phases.occupancy), full, np.float32(np.nan))
+    full = error[np.arange(height) // steps[0]][:, np.arange(width) // steps[1]]
+    full[np.isnan(phases.occupancy)] = np.nan
+    return full
 
 
 def depth_profile(

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, map_coordinates
 
+from atomseg.imaging import gaussian_at
 from atomseg.measure.config import MeasureConfig
 from atomseg.measure.surface import Maps, Surface
 from atomseg.types import Micrograph
@@ -104,10 +105,12 @@ def find_overlayer(light: Light, maps: Maps, surface: Surface, config: MeasureCo
 
 def light_on_grid(micrograph: Micrograph, maps: Maps) -> Light:
     """The image on the grid of the maps."""
-    pixel = np.asarray(micrograph.calibration.pixel_size_nm)
+    py, px = micrograph.calibration.pixel_size_nm
+    rows, cols = (
+        np.rint(np.linspace(0, n - 1, m)).astype(int) for n, m in zip(micrograph.shape, maps.labels.shape, strict=True)
+    )
     smooth, sharp = (
-        _on_grid(gaussian_filter(micrograph.image.astype(np.float32), width / pixel, mode="nearest"), maps)
-        for width in (OUT_NM, GAP_SMOOTHING_NM)
+        gaussian_at(micrograph.image, (width / py, width / px), rows, cols) for width in (OUT_NM, GAP_SMOOTHING_NM)
     )
     crystal = maps.crystal
     if crystal.all() or not crystal.any():
@@ -125,14 +128,6 @@ def light_on_grid(micrograph: Micrograph, maps: Maps) -> Light:
         crystal=float(np.median(smooth[crystal])),
         gaps=float(np.quantile(sharp[outermost], GAP_QUANTILE)),
     )
-
-
-def _on_grid(image: np.ndarray, maps: Maps) -> np.ndarray:
-    """Values of the pixel nearest to each grid point."""
-    rows, cols = (
-        np.rint(np.linspace(0, n - 1, m)).astype(int) for n, m in zip(image.shape, maps.labels.shape, strict=True)
-    )
-    return np.asarray(image[np.ix_(rows, cols)])
 
 
 def _first_false(mask: np.ndarray) -> np.ndarray:

@@ -46,6 +46,8 @@ class Layer:
         Values at the two ends of the colours; None takes the 1st and the 99th percentile.
     centred : bool
         Colours that meet at zero: the bounds are made symmetric.
+    factor : int
+        From the array's unit to the layer's.
     """
 
     key: str
@@ -56,19 +58,16 @@ class Layer:
     colors: str = "gray"
     bounds: Bounds = None
     centred: bool = False
+    factor: int = 1
 
 
 def _beside(_record: AnalysisRecord) -> None:
     """Maps that the caller hands over beside the record."""
 
 
-def _plane(name: str, factor: float = 1.0) -> Callable[[AnalysisRecord], np.ndarray | None]:
-    """How to take one of the lattice maps from a record, multiplied by a factor for its unit."""
-
-    def take(record: AnalysisRecord) -> np.ndarray | None:
-        return None if record.lattice is None else factor * record.lattice.planes()[name]
-
-    return take
+def _plane(name: str) -> Callable[[AnalysisRecord], np.ndarray | None]:
+    """How to take one of the lattice maps from a record."""
+    return lambda record: None if record.lattice is None else record.lattice.planes()[name]
 
 
 def _confidence(record: AnalysisRecord) -> np.ndarray:
@@ -85,9 +84,9 @@ LAYERS: tuple[Layer, ...] = (
     Layer("occupancy", "interlayer occupancy", "map", lambda record: record.phases.occupancy, "", "cividis", (0, 1)),
     Layer("depth", "depth below the surface", "map", lambda record: record.thickness.depth_nm, "nm", "viridis"),
     Layer("spacing", "layer spacing", "map", _plane("spacing"), "nm", "cividis"),
-    Layer("strain_cc", "strain across the layers", "map", _plane("strain_cc", 100), "%", "RdBu_r", centred=True),
-    Layer("strain_ip", "strain along the rows", "map", _plane("strain_ip", 100), "%", "RdBu_r", centred=True),
-    Layer("shear", "shear between the layers", "map", _plane("shear", 100), "%", "RdBu_r", centred=True),
+    Layer("strain_cc", "strain across the layers", "map", _plane("strain_cc"), "%", "RdBu_r", centred=True, factor=100),
+    Layer("strain_ip", "strain along the rows", "map", _plane("strain_ip"), "%", "RdBu_r", centred=True, factor=100),
+    Layer("shear", "shear between the layers", "map", _plane("shear"), "%", "RdBu_r", centred=True, factor=100),
     Layer("rotation", "lattice rotation", "map", _plane("rotation"), "°", "PuOr_r", centred=True),
     Layer("occupancy_err", "error of the occupancy", "map", _plane("occupancy_err"), "", "viridis"),
 )
@@ -130,7 +129,7 @@ def _told(layer: Layer, array: np.ndarray, pixel_size_nm: tuple[float, float]) -
         shown = block_means(array, step)
         picture, (low, high) = grey_jpeg(shown)
     else:
-        shown = block_centres(array, step)
+        shown = layer.factor * block_centres(array, step)
         if layer.colors == "phases":
             return {**told, "uri": phases_png(shown), "box": _box(shown, step, pixel_size_nm), "colors": None}
         low, high = _bounds(shown, layer)

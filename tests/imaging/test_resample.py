@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
-from atomseg.imaging import canonical_shape, resample, to_canonical
+from atomseg.imaging import canonical_shape, gaussian_at, resample, to_canonical
 from atomseg.imaging.resample import spline_at
 
 
@@ -91,3 +91,12 @@ def test_spline_is_that_of_an_independent_implementation_up_to_the_border(shape)
     places = np.stack(np.meshgrid(rows, cols, indexing="ij"))
     # SciPy sums point by point in float64; float32 of some hundreds is good to 3e-5, and sixteen products are added.
     np.testing.assert_allclose(spline_at(image, rows, cols), map_coordinates(image, places, mode="nearest"), atol=3e-4)
+
+
+@pytest.mark.parametrize("sigma", [(1.3, 1.3), (0.4, 9.0)])
+def test_blur_at_some_places_is_that_of_the_whole_image_there(sigma):
+    image = np.random.default_rng(4).normal(100.0, 20.0, (41, 57)).astype(np.float32)
+    rows, cols = np.array([0, 3, 20, 39, 40]), np.arange(0, 57, 4)
+    whole = gaussian_filter(image.astype(np.float64), sigma, mode="nearest")
+    # float32 of some hundreds is good to 1e-5; up to seventy products of them are added.
+    np.testing.assert_allclose(gaussian_at(image, sigma, rows, cols), whole[np.ix_(rows, cols)], atol=2e-4)
