@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from atomseg.report.panels import draw_layer_end, draw_phases, draw_surface, extent_nm, scale_bar, show_image
+from atomseg.report.panels import draw_layer_end, draw_phases, draw_surface, keep_view, scale_bar, show_image
 from atomseg.report.style import PHASE_COLORS, STYLE
 from atomseg.report.text import SMALLEST_SHARE, class_text, summary_text
 from atomseg.types import AnalysisRecord, Phase, ThicknessSummary
@@ -62,9 +62,7 @@ def _panel(ax: Axes, record: AnalysisRecord, *, phases: bool) -> None:
         draw_phases(ax, record)
         draw_layer_end(ax, record)
     draw_surface(ax, record)
-    left, right, bottom, top = extent_nm(record)
-    ax.set_xlim(left, right)
-    ax.set_ylim(bottom, top)
+    keep_view(ax, record)
     scale_bar(ax)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from atomseg.imaging import block_means
 from atomseg.report.style import PHASE_COLORS
 from atomseg.types import AnalysisRecord, Phase
 
@@ -126,7 +127,7 @@ def _told(layer: Layer, array: np.ndarray, pixel_size_nm: tuple[float, float]) -
     step = max(1, math.ceil(max(array.shape) / most))
     told = {"key": layer.key, "label": layer.label, "role": layer.role, "unit": layer.unit}
     if layer.role == "base":
-        shown = block_means(array, step)
+        shown = shrink(array, step)
         picture, (low, high) = grey_jpeg(shown)
     else:
         shown = layer.factor * block_centres(array, step)
@@ -144,18 +145,12 @@ def _box(shown: np.ndarray, step: int, pixel_size_nm: tuple[float, float]) -> li
     return [-0.5 * size_x, -0.5 * size_y, shown.shape[1] * step * size_x, shown.shape[0] * step * size_y]
 
 
-def block_means(image: np.ndarray, step: int) -> np.ndarray:
+def shrink(image: np.ndarray, step: int) -> np.ndarray:
     """Means of `step` x `step` pixels; the last incomplete blocks repeat the border."""
     if step == 1:
         return image
-    height, width = (-(-size // step) for size in image.shape)
-    total = np.zeros((height, width), np.float32)
-    rows, cols = np.arange(height) * step, np.arange(width) * step
-    for dy in range(step):
-        line = image[np.minimum(rows + dy, image.shape[0] - 1)]
-        for dx in range(step):
-            total += line[:, np.minimum(cols + dx, image.shape[1] - 1)]
-    return total / (step * step)
+    padded = np.pad(image, [(0, -size % step) for size in image.shape], mode="edge")
+    return block_means(padded, (step, step))
 
 
 def block_centres(array: np.ndarray, step: int) -> np.ndarray:

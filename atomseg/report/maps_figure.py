@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from atomseg.report.panels import draw_surface, extent_nm, hide_frame, scale_bar, show_image
+from atomseg.report.panels import draw_surface, extent_nm, keep_view, scale_bar, show_image
 from atomseg.report.profile import nothing_here
 from atomseg.report.style import STYLE
 from atomseg.types import AnalysisRecord, LatticeMaps, Phase
@@ -53,7 +53,7 @@ def maps_figure(record: AnalysisRecord) -> Figure:
         titles = ("b  Strain across the layers", "c  Strain along the rows", "d  Shear between the layers")
         for ax, title, plane in zip(axes[1:4], titles, strain, strict=True):
             limits = (-100 * widest, 100 * widest)
-            _map(figure, ax, record, title, 100 * plane, limits=limits, unit="%", colors="RdBu_r")
+            _map(figure, ax, record, title, 100 * _small(plane), limits=limits, unit="%", colors="RdBu_r")
         turn = float(np.clip(_spread(lattice.rotation), _LEAST_TURN_DEG, _MOST_TURN_DEG))
         rotation, occupancy = lattice.rotation, record.phases.occupancy
         _map(figure, axes[4], record, "e  Rotation", rotation, limits=(-turn, turn), unit="degrees", colors="PuOr_r")
@@ -85,7 +85,7 @@ def _map(
         shown, cmap=colors, vmin=limits[0], vmax=limits[1], extent=extent_nm(record), interpolation="nearest"
     )
     draw_surface(ax, record)
-    _view(ax, record)
+    keep_view(ax, record)
     scale_bar(ax)
     bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.02, shrink=0.85)
     bar.set_label(unit, fontsize=7.5)
@@ -113,7 +113,7 @@ def _defects(ax: Axes, record: AnalysisRecord, lattice: LatticeMaps) -> None:
             annotation_clip=True,
         )
     draw_surface(ax, record)
-    _view(ax, record)
+    keep_view(ax, record)
     scale_bar(ax)
     numbers = lattice.dislocation_summary
     share = lattice.fault_summary.get("fault_fraction")
@@ -170,10 +170,3 @@ def _spread(plane: np.ndarray) -> float:
 def _small(plane: np.ndarray) -> np.ndarray:
     step = max(1, -(-max(plane.shape) // _PANEL_PX))
     return plane[::step, ::step]
-
-
-def _view(ax: Axes, record: AnalysisRecord) -> None:
-    left, right, bottom, top = extent_nm(record)
-    ax.set_xlim(left, right)
-    ax.set_ylim(bottom, top)
-    hide_frame(ax)

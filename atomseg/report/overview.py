@@ -20,6 +20,7 @@ from atomseg.report.panels import (
     draw_surface,
     extent_nm,
     hide_frame,
+    keep_view,
     phase_legend,
     scale_bar,
     show_image,
@@ -128,7 +129,7 @@ def _columns_panel(ax: Axes, record: AnalysisRecord, zoom: tuple[float, float, f
     ax.add_patch(
         Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=0.9, ls=(0, (3, 2)))
     )
-    _keep_view(ax, record)
+    keep_view(ax, record)
     scale_bar(ax)
 
 
@@ -138,7 +139,7 @@ def _phases_panel(ax: Axes, record: AnalysisRecord) -> None:
     draw_phases(ax, record)
     draw_surface(ax, record)
     draw_layer_end(ax, record)
-    _keep_view(ax, record)
+    keep_view(ax, record)
     phase_legend(ax, record)
     scale_bar(ax)
 
@@ -147,7 +148,7 @@ def _occupancy_panel(ax: Axes, record: AnalysisRecord, figure: Figure) -> None:
     ax.set_title("c  Interlayer occupancy")
     show_image(ax, record.micrograph.image, record, dim=0.6)
     shown = draw_occupancy(ax, record)
-    _keep_view(ax, record)
+    keep_view(ax, record)
     if shown is None:
         ax.clear()
         ax.set_title("c  Interlayer occupancy")
@@ -210,9 +211,3 @@ def _origin(record: AnalysisRecord) -> str:
         return ""
     parts = Path(record.micrograph.path).parts[-3:]
     return "/".join(part.strip("/\\") for part in parts)
-
-
-def _keep_view(ax: Axes, record: AnalysisRecord) -> None:
-    left, right, bottom, top = extent_nm(record)
-    ax.set_xlim(left, right)
-    ax.set_ylim(bottom, top)

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
+from atomseg.report.layers import shrink
 from atomseg.report.style import PHASE_COLORS
 from atomseg.report.text import SMALLEST_SHARE
 from atomseg.types import AnalysisRecord, Phase
@@ -23,7 +24,7 @@ VECTOR_MARKERS = 1500
 
 def show_image(ax: Axes, image: np.ndarray, record: AnalysisRecord, *, dim: float = 1.0) -> None:
     """A grey image in nm; `dim` below 1 leaves room for colours on top."""
-    shown = shrink(image)
+    shown = shrink(image, stride(image.shape))
     low, high = np.percentile(shown, [0.5, 99.7])
     high = high if high > low else low + 1.0
     ax.imshow(
@@ -179,19 +180,16 @@ def extent_nm(record: AnalysisRecord) -> tuple[float, float, float, float]:
     return (-0.5 * size_x, (width - 0.5) * size_x, (height - 0.5) * size_y, -0.5 * size_y)
 
 
+def keep_view(ax: Axes, record: AnalysisRecord) -> None:
+    """The whole image and no more, whatever was drawn."""
+    left, right, bottom, top = extent_nm(record)
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
+
+
 def stride(shape: tuple[int, ...]) -> int:
     """Take every how manieth pixel for display."""
     return max(1, math.ceil(max(shape) / DISPLAY_PX))
-
-
-def shrink(image: np.ndarray) -> np.ndarray:
-    """Block means of an image too large for display; the last incomplete blocks are averaged over what there is."""
-    step = stride(image.shape)
-    if step == 1:
-        return image
-    pad = [(0, -size % step) for size in image.shape]
-    padded = np.pad(image, pad, mode="edge")
-    return padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step).mean(axis=(1, 3))
 
 
 def spacing_nm(record: AnalysisRecord) -> float:

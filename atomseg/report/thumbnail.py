@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from atomseg.report.layers import block_centres, block_means
+from atomseg.report.layers import block_centres, shrink
 from atomseg.report.style import PHASE_COLORS
 from atomseg.types import AnalysisRecord, Phase
 
@@ -18,7 +18,7 @@ def thumbnail_jpeg(record: AnalysisRecord) -> bytes:
     from PIL import Image
 
     step = max(1, math.ceil(max(record.micrograph.shape) / _MOST_PX))
-    grey, codes = block_means(record.micrograph.image, step), block_centres(record.phases.labels, step)
+    grey, codes = shrink(record.micrograph.image, step), block_centres(record.phases.labels, step)
     low, high = (float(value) for value in np.percentile(grey, [0.5, 99.5]))
     grey = np.clip((grey - low) / max(high - low, 1e-12), 0.0, 1.0)[..., None] * 255.0
     colors = np.array([[int(PHASE_COLORS[phase][i : i + 2], 16) for i in (1, 3, 5)] for phase in Phase], np.float32)

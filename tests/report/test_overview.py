@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from atomseg.report import figure_bytes, figure_files, overview_figure
+from atomseg.report.layers import shrink
 from atomseg.report.overview import zoom_window_nm
-from atomseg.report.panels import DISPLAY_PX, extent_nm, round_length, shrink
+from atomseg.report.panels import DISPLAY_PX, extent_nm, round_length, stride
 from atomseg.types import AnalysisRecord, Check, Phase, Verdict
 
 Enlarge = Callable[[int], AnalysisRecord]
@@ -134,8 +135,9 @@ def test_a_large_image_is_shown_smaller(enlarged: Enlarge) -> None:
 
 def test_shrinking_keeps_the_mean() -> None:
     image = np.random.default_rng(0).random((2 * DISPLAY_PX, 2 * DISPLAY_PX), dtype=np.float32)
-    assert shrink(image).shape == (DISPLAY_PX, DISPLAY_PX)
-    assert shrink(image).mean() == pytest.approx(image.mean(), abs=1e-5)  # float32 sums
+    shown = shrink(image, stride(image.shape))
+    assert shown.shape == (DISPLAY_PX, DISPLAY_PX)
+    assert shown.mean() == pytest.approx(image.mean(), abs=1e-5)  # float32 sums
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from atomseg.classify.config import ClassifyConfig
 from atomseg.config import MapConfig, config_dict
 from atomseg.measure import LatticeConfig, measure_lattice
 from atomseg.report import PHASE_COLORS, page_files, page_html, share_library
-from atomseg.report.layers import LAYERS, block_centres, block_means, page_layers
+from atomseg.report.layers import LAYERS, block_centres, page_layers, shrink
 from atomseg.report.library import library_name, library_packed
 from atomseg.report.methods import changed_settings, methods_paragraph, references
 from atomseg.report.page import page_data
@@ -116,7 +116,7 @@ def test_pictures_lie_where_their_pixels_are(record: AnalysisRecord) -> None:
 
 def test_a_shrunk_picture_covers_whole_blocks() -> None:
     image = np.arange(35, dtype=np.float32).reshape(5, 7)
-    means = block_means(image, 2)
+    means = shrink(image, 2)
     assert means.shape == (3, 4)
     assert means[0, 0] == image[:2, :2].mean()
     assert means[-1, -1] == image[-1, -1]  # the corner repeats its last pixel
