@@ -152,12 +152,14 @@ def paint(
     judged = np.isfinite(distance)
     nearest = np.where(judged, nearest, 0).astype(np.int32)
     state = probability.argmax(axis=1)
-    band = _nearest_pair(gaps, columns_yx_nm, grid, _holes(gaps, columns_yx_nm, frames, chains, state))
+    band = _nearest_pair(gaps, columns_yx_nm, grid.points[judged], _holes(gaps, columns_yx_nm, frames, chains, state))
     occupancy = grid_to_pixels(_interpolate(site, gaps["occupancy"].to_numpy(), grid, nearest), shape)
 
     def of_band(value: np.ndarray, elsewhere: float) -> np.ndarray:
         """A number of each gap on the pixels of its band."""
-        return grid.nearest_to_pixels(np.where(judged, value[band], value.dtype.type(elsewhere)), shape)
+        coarse = np.full(len(judged), elsewhere, value.dtype)
+        coarse[judged] = value[band]
+        return grid.nearest_to_pixels(coarse, shape)
 
     # Layered and rocksalt are one band here: their border is where the occupancy crosses the threshold.
     codes = np.array([_code(Phase.LAYERED if p is Phase.ROCKSALT else p) for p in STATES])
@@ -174,8 +176,8 @@ def paint(
     return labels, confidence, occupancy
 
 
-def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np.ndarray) -> np.ndarray:
-    """(ny·nx,) gap whose pair of columns is nearest to each point.
+def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, at_nm: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """(P,) gap whose pair of columns is nearest to each of the places (P, 2).
 
     The middle of the pair, not the interlayer site beside it, so that faults do not shift to one side. Where one column
     of a row was not found, the gap before the hole stands there too: a hole is filled from its own row.
@@ -184,7 +186,7 @@ def _nearest_pair(gaps: pd.DataFrame, yx_nm: np.ndarray, grid: Grid, missing: np
     before, after = missing
     points = np.concatenate([middle, 0.5 * (middle[before] + middle[after])])
     number = np.concatenate([np.arange(len(middle)), before]).astype(np.int32)
-    _, found = cKDTree(points).query(grid.points, workers=2)
+    _, found = cKDTree(points).query(at_nm, workers=2)
     return number[found]
 
 
