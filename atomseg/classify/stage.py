@@ -17,7 +17,8 @@ from atomseg.classify.reference import alternates_along_rows, layers_alternate, 
 from atomseg.classify.regions import REACH_NM, edge_in_view, paint
 from atomseg.classify.rows import Chains, chain_gaps
 from atomseg.classify.scan import ScanCorrected, without_line_errors
-from atomseg.types import Check, Columns, LatticeFrame, Micrograph, Phase, PhaseMap, Verdict
+from atomseg.imaging import at_nearest_pixels
+from atomseg.types import Check, Columns, LatticeFrame, Micrograph, PhaseMap, Verdict
 
 GAP_FIELDS = (
     "y_nm",
@@ -149,13 +150,9 @@ def _column_phases(
     columns: Columns, row_id: np.ndarray, gaps: pd.DataFrame, probability: np.ndarray, labels: np.ndarray
 ) -> pd.DataFrame:
     """Phase and evidence of each column: those of the gaps that it bounds or fills, its label that of its pixel."""
-    n = len(columns)
-    out = pd.DataFrame({"phase": np.full(n, int(Phase.UNRESOLVED))})
     shares, shift, occupancy, occupancy_err = _evidence(columns, gaps, probability)
-    h, w = labels.shape
-    pixel = np.clip(np.rint(columns.yx_px).astype(int), 0, [h - 1, w - 1]) if n else np.zeros((0, 2), dtype=int)
-    out["phase"] = labels[pixel[:, 0], pixel[:, 1]].astype(int)
     # A detection outside the crystal outline is a column of no phase.
+    out = pd.DataFrame({"phase": at_nearest_pixels(labels, columns.yx_px).astype(int)})
     for k, name in enumerate(PROBABILITY_FIELDS):
         out[name] = shares[:, k]
     out["row_id"] = row_id

@@ -10,7 +10,7 @@ from atomseg.imaging.gaussian import (
     gaussian_column,
     localization_limit_pm,
 )
-from atomseg.imaging.grid import grid_to_pixels
+from atomseg.imaging.grid import at_nearest_pixels, grid_to_pixels
 from atomseg.imaging.noise import rough_power
 from atomseg.imaging.normalize import NormalizeConfig, Normalized, normalize, smooth
 from atomseg.imaging.outputs import (
@@ -36,6 +36,7 @@ __all__ = [
     "Normalized",
     "OutputImage",
     "Tile",
+    "at_nearest_pixels",
     "block_means",
     "block_variance_px",
     "canonical_shape",

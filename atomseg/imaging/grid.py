@@ -1,4 +1,4 @@
-"""From a coarse grid that spans the pixel centres of an image to its pixels."""
+"""From a coarse grid that spans the pixel centres of an image to its pixels, and from its pixels to places."""
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -33,3 +33,17 @@ def _shares(nodes: int, pixels: int) -> csr_array:
     # A share of zero would still spread NaN.
     shares.eliminate_zeros()
     return shares
+
+
+def at_nearest_pixels(values: np.ndarray, yx_px: np.ndarray) -> np.ndarray:
+    """Values of the pixels that places lie in, (N,); those outside the image get the border's.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (H, W) any type.
+    yx_px : numpy.ndarray
+        (N, 2) places, pixels.
+    """
+    row, col = np.clip(np.rint(yx_px).astype(int).reshape(-1, 2), 0, np.array(values.shape) - 1).T
+    return np.asarray(values[row, col])

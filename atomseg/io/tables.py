@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from atomseg.errors import OutputError
+from atomseg.imaging import at_nearest_pixels
 from atomseg.io.foreign import first_line
 from atomseg.types import AnalysisRecord, ColumnFlag, Phase, decode_flags
 from atomseg.types.columns import LOCALIZATION_FIELDS
@@ -44,7 +45,7 @@ def columns_table(record: AnalysisRecord) -> pd.DataFrame:
         [located[[name for name in LOCALIZATION_FIELDS if name != "flags"]], judged[list(PHASE_FIELDS)]], axis=1
     )
     table["phase"] = phase_labels(judged["phase"])
-    table["depth_nm"] = _at_pixels(record.thickness.depth_nm, record.localized.yx_px)
+    table["depth_nm"] = at_nearest_pixels(record.thickness.depth_nm, record.localized.yx_px).astype(float)
     table["flags"] = pd.Series([decode_flags(int(value)) for value in located["flags"]], dtype=object)
     return table[list(COLUMN_TABLE_FIELDS)]
 
@@ -152,9 +153,3 @@ def _formatted(name: str, values: pd.Series) -> pd.Series:
     # Plain numbers: those of numpy take three times as long to print.
     texts = ["" if math.isnan(value) else format(value, digits) for value in values.tolist()]
     return pd.Series(texts, index=values.index, dtype=object)
-
-
-def _at_pixels(values: np.ndarray, yx_px: np.ndarray) -> np.ndarray:
-    """Values of the pixels that positions lie in, those outside the image at its border."""
-    nearest = np.clip(np.rint(yx_px).astype(int), 0, np.array(values.shape) - 1)
-    return values[nearest[:, 0], nearest[:, 1]].astype(np.float64)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomseg.imaging import grid_to_pixels
+from atomseg.imaging import at_nearest_pixels, grid_to_pixels
 from atomseg.types import Phase, PhaseMap
 from atomseg.types.lattice import DEPTH_PROFILE_FIELDS
 
@@ -131,8 +131,7 @@ def depth_profile(
 
 def _bins(depth_nm: np.ndarray, yx_px: np.ndarray, bin_nm: float) -> np.ndarray:
     """(N,) bin of each place, -1 where there is no depth."""
-    at = np.clip(np.rint(yx_px).astype(int), 0, np.array(depth_nm.shape) - 1)
-    depth = depth_nm[at[:, 0], at[:, 1]]
+    depth = at_nearest_pixels(depth_nm, yx_px)
     return np.where(np.isfinite(depth), np.nan_to_num(depth) // bin_nm, -1).astype(int)
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from atomseg.imaging import at_nearest_pixels
 from atomseg.measure.dislocations import find_dislocations
 from atomseg.measure.faults import fault_statistics
 from atomseg.measure.lattice import LocalLattice, fit_lattice
@@ -51,7 +52,7 @@ def measure_lattice(
     phase = phases.columns["phase"].to_numpy() if len(columns) else np.zeros(0, int)
     row_id = phases.columns["row_id"].to_numpy() if len(columns) else np.zeros(0, int)
     lattice = fit_lattice(yx, columns.sigma_nm, row_id, phases.frames, config.window_nm)
-    reference = choose_reference(lattice, columns.yx_px, phase, _at(depth_nm, columns.yx_px), config)
+    reference = choose_reference(lattice, columns.yx_px, phase, at_nearest_pixels(depth_nm, columns.yx_px), config)
     table = lattice_table(lattice, reference)
     values = {
         name: table[field].to_numpy()
@@ -77,11 +78,6 @@ def measure_lattice(
         fault_summary=fault_statistics(phases.gaps, _mean_spacing(phases)),
         warnings=_warnings(lattice, reference, dislocations),
     )
-
-
-def _at(values: np.ndarray, yx_px: np.ndarray) -> np.ndarray:
-    nearest = np.clip(np.rint(yx_px).astype(int), 0, np.array(values.shape) - 1)
-    return np.asarray(values[nearest[:, 0], nearest[:, 1]])
 
 
 def _mean_spacing(phases: PhaseMap) -> float:

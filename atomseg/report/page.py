@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from atomseg.imaging import at_nearest_pixels
 from atomseg.measure.config import THICK_ABOVE_NM, THIN_BELOW_NM
 from atomseg.report.layers import color_stops, page_layers
 from atomseg.report.library import ASSETS, library_name, library_packed, render, script_json
@@ -118,8 +119,6 @@ def page_data(record: AnalysisRecord, maps: Mapping[str, np.ndarray] = _NO_MAPS)
 def _fields(record: AnalysisRecord) -> dict[str, np.ndarray]:
     """(N,) values of every column that are drawn or read."""
     located, judged = record.localized.table, record.phases.columns
-    nearest = np.rint(record.localized.yx_px).astype(int)
-    nearest = np.clip(nearest, 0, np.array(record.micrograph.shape) - 1)
     shares = judged[["p_layered", "p_rocksalt", "p_o1", "p_unresolved"]].to_numpy(np.float32)
     sigma = located[["sigma_y_pm", "sigma_x_pm"]].to_numpy(np.float32)
     return {
@@ -134,7 +133,7 @@ def _fields(record: AnalysisRecord) -> dict[str, np.ndarray]:
         "occupancy": judged["interlayer_occupancy"].to_numpy(),
         "occupancy_err": judged["interlayer_occupancy_err"].to_numpy(),
         "shift": np.abs(judged["stacking_shift"].to_numpy(np.float32)),
-        "depth": record.thickness.depth_nm[nearest[:, 0], nearest[:, 1]],
+        "depth": at_nearest_pixels(record.thickness.depth_nm, record.localized.yx_px),
         **_lattice_fields(record),
     }
 

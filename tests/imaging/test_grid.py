@@ -1,7 +1,7 @@
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from atomseg.imaging import grid_to_pixels
+from atomseg.imaging import at_nearest_pixels, grid_to_pixels
 
 
 def test_grid_is_brought_to_pixels_as_scipy_does():
@@ -20,3 +20,12 @@ def test_unknown_node_leaves_its_neighbours_known():
     expected[1:8, 1:8] = True  # between the nodes around it, not on them
     np.testing.assert_array_equal(unknown, expected)
     np.testing.assert_array_equal(grid_to_pixels(values, (3, 3)), values)
+
+
+def test_places_take_the_pixel_they_lie_in_and_the_borders_outside():
+    codes = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    places = np.array([[0.4, 0.6], [1.6, 2.4], [-3.0, 1.0], [2.0, 9.0]])
+    found = at_nearest_pixels(codes, places)
+    assert found.dtype == np.uint8
+    assert found.tolist() == [1, 10, 1, 11]
+    assert at_nearest_pixels(codes, np.zeros((0, 2))).shape == (0,)
