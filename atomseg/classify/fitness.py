@@ -10,8 +10,6 @@ from atomseg.imaging import block_means, block_variance_px
 from atomseg.types import Calibration, Check, Columns, Micrograph, Verdict
 
 COLUMN_SIGMA_NM = 0.05
-# Finer pixels are averaged to blocks of this share of it first: the filter takes out what they alone hold.
-BLOCK_SHARE = 1.0
 # Skewness of dark atoms on bright ground is below this...
 DARK_SKEWNESS = -0.25
 # ...and further below zero than this many standard deviations of noise: a small noisy image is skewed by chance.
@@ -59,7 +57,8 @@ def contrast_check(micrograph: Micrograph) -> Check:
 def _light_of_columns(micrograph: Micrograph) -> np.ndarray:
     """The image filtered to the size of a column, of mean zero, on blocks of pixels where those are fine."""
     pixel_nm = micrograph.calibration.pixel_size_nm
-    rows, cols = (max(1, int(BLOCK_SHARE * COLUMN_SIGMA_NM / p)) for p in pixel_nm)
+    # The filter takes out what finer pixels than its width alone hold.
+    rows, cols = (max(1, int(COLUMN_SIGMA_NM / p)) for p in pixel_nm)
     block = (min(rows, micrograph.shape[0]), min(cols, micrograph.shape[1]))
     # The averaging is the first part of either filter.
     narrow, wide = (

@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +24,6 @@ from scipy.spatial import cKDTree
 
 # AtomAI's network knows one pixel size: images are brought to it, nm.
 ATOMAI_PIXEL_NM = 0.025
-
-
 # Settings are chosen on so large a middle of an image, pixels: some hundred columns.
 TUNED_PX = 512
 
@@ -51,14 +49,6 @@ class Job:
         """Closest distance of two columns, pixels."""
         return self.nearest_nm / float(np.mean(self.pixel_nm))
 
-    def middle(self, side: int) -> "Job":
-        """The middle of a larger image, to choose a setting on."""
-        low = np.array([max(0, (n - side) // 2) for n in self.image.shape])
-        image = self.image[low[0] : low[0] + side, low[1] : low[1] + side]
-        moved = self.true_px - low
-        inside = np.all((moved >= 0) & (moved < image.shape), axis=1)
-        return replace(self, image=image, true_px=moved[inside], required=self.required[inside])
-
     def hits(self, yx_px: np.ndarray) -> tuple[float, float]:
         """F1 within 50 pm and RMSE (2D, nm), by mutual nearest neighbours."""
         if not len(yx_px):
@@ -71,6 +61,23 @@ class Job:
         false, missed = int((~matched).sum()), int(self.required.sum() - good.sum())
         f1 = 2 * good.sum() / max(2 * good.sum() + false + missed, 1)
         return float(f1), float(np.sqrt((distance[good] ** 2).mean())) if good.any() else np.inf
+
+
+def middle(
+    image: np.ndarray, true_px: np.ndarray, required: np.ndarray, pixel_nm: Sequence[float] | np.ndarray, side: int
+) -> dict[str, np.ndarray]:
+    """`image`, `true_px` and `required` of the middle of an image.
+
+    Columns beside its border are neither right nor wrong, being seen by their flank.
+    """
+    low = [max(0, (n - side) // 2) for n in image.shape]
+    cut = image[low[0] : low[0] + side, low[1] : low[1] + side]
+    margin = 0.1 / np.asarray(pixel_nm)
+    moved = true_px - low
+    last = np.asarray(cut.shape) - 1.0
+    near = np.all((moved >= -margin) & (moved <= last + margin), axis=1)
+    clear = np.all((moved >= margin) & (moved <= last - margin), axis=1)
+    return {"image": cut, "true_px": moved[near], "required": (required & clear)[near]}
 
 
 Setting = tuple[float, ...]
@@ -376,7 +383,9 @@ def method_of(name: str, extra: str | None) -> Method:
 def run(method: Method, job: Job) -> tuple[np.ndarray, float, str]:
     """Positions, seconds that processors worked and the setting of one image."""
     setting, window = (
-        choose(method, job.middle(TUNED_PX)) if len(method.grid) > 1 else (method.grid[0], method.windows[0])
+        choose(method, replace(job, **middle(job.image, job.true_px, job.required, job.pixel_nm, TUNED_PX)))
+        if len(method.grid) > 1
+        else (method.grid[0], method.windows[0])
     )
     started = time.process_time()
     found = method.detect(job, setting)

@@ -41,6 +41,7 @@ from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from peer_worker import ATOMAI_PIXEL_NM, middle, normal
 from record import REPOSITORY, RESULTS, write_json
 from scenes import counting, same, tier
 from scoring import LOOSE_NM, Image, compare
@@ -79,15 +80,7 @@ class Case:
 
     def cut(self, side: int) -> "Case":
         """The middle of the image."""
-        low = [max(0, (n - side) // 2) for n in self.image.shape]
-        image = self.image[low[0] : low[0] + side, low[1] : low[1] + side]
-        margin = 0.1 / np.asarray(self.pixel_nm)
-        moved = self.true_px - low
-        last = np.asarray(image.shape) - 1.0
-        # Columns just outside are seen by their flank: neither right nor wrong.
-        near = np.all((moved >= -margin) & (moved <= last + margin), axis=1)
-        clear = np.all((moved >= margin) & (moved <= last - margin), axis=1)
-        return replace(self, image=image, true_px=moved[near], required=(self.required & clear)[near])
+        return replace(self, **middle(self.image, self.true_px, self.required, self.pixel_nm, side))
 
 
 def multislice(folder: Path) -> list[Case]:
@@ -179,8 +172,6 @@ def write_job(cases: list[Case], path: Path) -> None:
 
 def training_set(path: Path, *, images: int, cycles: int, seed: int) -> None:
     """Images of 25 pm pixels, normalized as `peer_worker.py` does it, with discs of 60 pm as AtomAI's masks."""
-    from peer_worker import ATOMAI_PIXEL_NM, normal
-
     rng = np.random.default_rng([seed, 88])
     config = SceneConfig(shape=(192, 192), scan=ScanConfig(pixel_size_nm=same(ATOMAI_PIXEL_NM), anisotropy=same(0.0)))
     stack, masks = [], []
