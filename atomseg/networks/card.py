@@ -11,7 +11,7 @@ from atomseg.errors import AtomsegError, ModelError
 from atomseg.imaging import NormalizeConfig
 from atomseg.networks.unet import HEADS, UNetConfig
 
-SCHEMA = 2
+SCHEMA = 3
 # Pairs of predicted and measured standard deviation, pixels, both rising.
 SigmaMap = tuple[tuple[float, float], ...]
 T = TypeVar("T")
@@ -25,8 +25,10 @@ class TrainingRecord:
     ----------
     config, simulation : dict
         Every setting of the training and of the scenes.
+    begun_with : str
+        The model whose weights were the first ones; empty where they were random.
     seed, steps : int
-        Seed and optimizer steps.
+        Seed and optimizer steps, those of the models before it not counted.
     scenes : int
         Simulated scenes seen.
     seconds : float
@@ -45,6 +47,7 @@ class TrainingRecord:
 
     config: dict[str, Any]
     simulation: dict[str, Any]
+    begun_with: str
     seed: int
     steps: int
     scenes: int
@@ -146,6 +149,8 @@ def read_card(path: Path) -> ModelCard:
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema == 1:
         data = _from_schema_1(data)
+    if schema in {1, 2}:
+        data = _from_schema_2(data)
     elif schema != SCHEMA:
         raise ModelError(f"{path} has card schema {schema}; this version reads {SCHEMA}; install a matching atomseg")
     try:
@@ -155,11 +160,19 @@ def read_card(path: Path) -> ModelCard:
 
 
 def _from_schema_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Card of the first schema, which had a fixed list of heads and no calibration, as one of this schema."""
+    """Card of the first schema, which had a fixed list of heads and no calibration, as one of the second."""
     architecture = data.get("architecture")
     if isinstance(architecture, dict):
         architecture = {"bottom_dilation": 1, "heads": data.get("heads"), **architecture}
-    return {**data, "architecture": architecture, "offset_sigma_map": [], "schema": SCHEMA}
+    return {**data, "architecture": architecture, "offset_sigma_map": []}
+
+
+def _from_schema_2(data: dict[str, Any]) -> dict[str, Any]:
+    """Card of the second schema, which did not tell what a training began with, as one of this schema."""
+    training = data.get("training")
+    if isinstance(training, dict):
+        training = {"begun_with": "", **training}
+    return {**data, "training": training, "schema": SCHEMA}
 
 
 def build_record(kind: type[T], data: Any, where: str) -> T:

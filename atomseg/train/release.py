@@ -141,6 +141,7 @@ def _record(saved: dict[str, Any], config: TrainConfig, simulation: SceneConfig,
     return TrainingRecord(
         config=json.loads(json.dumps(asdict(config))),
         simulation=json.loads(json.dumps(asdict(simulation))),
+        begun_with=str(saved["atomseg_begun_with"]),
         seed=config.seed,
         steps=steps,
         scenes=steps * config.batch_size * config.devices * config.nodes,
@@ -188,6 +189,7 @@ def describe(card: ModelCard, network: UNet) -> str:
     accuracy = "\n".join(f"| {name} | {value:g} |" for name, value in card.accuracy.items())
     limits = "\n".join(f"- {limit}" for limit in card.limits)
     minutes = training.seconds / 60
+    begun = f", begun with the weights of {training.begun_with}" if training.begun_with else ""
     commit = (
         f"commit `{training.commit}`, atomseg {training.version}, torch {training.packages['torch']}, {training.date}"
     )
@@ -200,7 +202,7 @@ Answers: {", ".join(card.heads)}. A heat map peak of {card.heatmap_threshold:g} 
 
 ## How it was made
 
-{training.steps} steps, {training.scenes} simulated scenes, seed {training.seed}.
+{training.steps} steps, {training.scenes} simulated scenes, seed {training.seed}{begun}.
 {minutes:.0f} minutes on {training.device}; {commit}.
 All settings of the training and of the scenes are in `card.json`.
 

@@ -100,8 +100,7 @@ def train(
     known = source
     if scenes:
         source, known = mixed_sources(scenes, source, config)
-    weights = None if start is None else start.network.state_dict()
-    return fit(config, source, output=output, resume=resume, known=known, weights=weights)
+    return fit(config, source, output=output, resume=resume, known=known, start=start)
 
 
 def _as_model(config: TrainConfig, model: Model) -> TrainConfig:
@@ -119,7 +118,7 @@ def fit(
     output: Path,
     resume: bool = False,
     known: SceneSource | None = None,
-    weights: dict[str, Tensor] | None = None,
+    start: Model | None = None,
 ) -> Path:
     """Train on scenes of any source; what `train` does once the settings are checked and kept.
 
@@ -133,8 +132,8 @@ def fit(
         As for `train`.
     known : SceneSource, optional
         Draws the validation scenes; `source` where not given.
-    weights : dict of torch.Tensor, optional
-        First weights of the network, by name.
+    start : Model, optional
+        Its weights are the first ones; its architecture is that of `config`.
     """
     last = _last_checkpoint(output)
     if config.threads:
@@ -142,11 +141,11 @@ def fit(
     torch.manual_seed(config.seed)
     examples = validation_examples(known or source, config)
     first_step = int(read_checkpoint(last)["global_step"]) if resume else 0
-    trainer = _trainer(config, output, examples, first_step)
+    trainer = _trainer(config, output, examples, first_step, start="" if start is None else start.card.id)
     module = ColumnTraining(config, examples)
-    if weights is not None:
-        module.network.load_state_dict(weights)
-        module.average.load_state_dict(weights)
+    if start is not None:
+        module.network.load_state_dict(start.network.state_dict())
+        module.average.load_state_dict(start.network.state_dict())
     data = _Data(config, source, examples)
     trainer.fit(module, datamodule=data, ckpt_path=str(last) if resume else None, weights_only=True)
     trainer.save_checkpoint(last)
@@ -256,26 +255,29 @@ class _Pictures(Callback):  # type: ignore[misc]
                 logger.experiment.add_image("validation", grid, step)
 
 
-class _Clock(Callback):  # type: ignore[misc]
-    """Counts the seconds of training over all interruptions, for the model card."""
+class _Record(Callback):  # type: ignore[misc]
+    """Keeps for the model card what was trained on, and the seconds of training over all interruptions."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: str) -> None:
+        self._begun_with = start
         self._before = 0.0
         self._start = time.monotonic()
 
     def on_train_start(self, *_: Any) -> None:
         self._start = time.monotonic()
 
-    def state_dict(self) -> dict[str, float]:
-        """Seconds so far."""
-        return {"seconds": self._before + time.monotonic() - self._start}
+    def state_dict(self) -> dict[str, Any]:
+        """The model that was begun with, and the seconds so far."""
+        return {"seconds": self._before + time.monotonic() - self._start, "begun_with": self._begun_with}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = float(state_dict["seconds"])
+        self._begun_with = state_dict["begun_with"]
 
     def on_save_checkpoint(self, _trainer: Any, _module: Any, checkpoint: dict[str, Any]) -> None:
-        """Put the seconds and the machine where `release` finds them."""
+        """Put them and the machine where `release` finds them."""
         checkpoint["atomseg_seconds"] = self.state_dict()["seconds"]
+        checkpoint["atomseg_begun_with"] = self._begun_with
         checkpoint["atomseg_device"] = _machine()
 
 
@@ -286,7 +288,9 @@ def _machine() -> str:
     return f"{torch.get_num_threads()} CPU threads ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
 
 
-def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_step: int) -> lightning.Trainer:
+def _trainer(
+    config: TrainConfig, output: Path, examples: list[Example], first_step: int, *, start: str
+) -> lightning.Trainer:
     """Lightning's trainer with checkpoints, loggers and pictures."""
     started = f"from_step_{first_step:07d}"  # a resumed run adds its logs, it does not replace those before
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
@@ -300,7 +304,7 @@ def _trainer(config: TrainConfig, output: Path, examples: list[Example], first_s
         monitor="step",
         mode="max",
     )
-    callbacks = [checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Clock()]
+    callbacks = [checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Record(start)]
     if config.patience:
         callbacks.append(EarlyStopping("val/f1", mode="max", patience=config.patience, check_finite=True))
     return lightning.Trainer(

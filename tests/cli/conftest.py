@@ -35,7 +35,8 @@ def untrained_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = save(UNet(architecture).state_dict())
     (folder / WEIGHTS_FILE).write_bytes(content)
     made = TrainingRecord(
-        config={}, simulation={}, seed=0, steps=0, scenes=0, seconds=0.0, commit="0", version="0", device="cpu",
+        config={}, simulation={}, begun_with="",
+            seed=0, steps=0, scenes=0, seconds=0.0, commit="0", version="0", device="cpu",
         packages={}, date="2026-01-01",
     )  # fmt: skip
     card = ModelCard(

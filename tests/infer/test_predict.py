@@ -25,6 +25,7 @@ def model():
     training = TrainingRecord(
         config={},
         simulation={},
+        begun_with="",
         seed=0,
         steps=0,
         scenes=0,

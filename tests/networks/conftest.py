@@ -23,6 +23,7 @@ def make_model_folder(tmp_path):
         training = TrainingRecord(
             config={"steps": 1},
             simulation={},
+            begun_with="",
             seed=seed,
             steps=1,
             scenes=4,
