@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -213,12 +214,22 @@ class _Data(lightning.LightningDataModule):  # type: ignore[misc]
         )
         workers, gpu = self._config.workers, trainer.strategy.root_device.type == "cuda"
         return DataLoader(
-            stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=gpu
+            stream,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            pin_memory=gpu,
+            worker_init_fn=_one_thread,
         )
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Fixed batches."""
         return DataLoader(_Batches(validation_batches(self._examples, self._config.batch_size)), batch_size=None)
+
+
+def _one_thread(_: int) -> None:
+    """Keep a simulating process to one core: NumPy's products would take them all, from each other and the training."""
+    threadpool_limits(1)
 
 
 class _Batches(Dataset[dict[str, Tensor]]):
