@@ -30,6 +30,8 @@ COMMON_SHARE = 1e-4
 TRUSTED_SHARE, SEEN_SHARE = 0.05, 0.01
 # Rows are solved in blocks; what is further apart than the overlap shares no column and next to no correlation.
 BLOCK_ROWS, OVERLAP_ROWS = 384, 64
+# Blocks that are asked how much jitter there is.
+PRIOR_ROWS = 192
 # A column whose nearest neighbour is closer than this many window radii shares bright pixels with it. Counted twice
 # they would look like evidence, so such columns are moved with their rows but not asked about them.
 CLEAR_OF_NEIGHBOURS = 1.4
@@ -104,10 +106,10 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):
-        prior = _prior(rows.system, rows.score, fit.unit_nm)
+        prior = _prior(rows.system, rows.score, fit.unit_nm, problem.workers)
         if prior is None:
             continue
-        shift, spread = _solve_rows(rows, prior)
+        shift, spread = _solve_rows(rows, prior, problem.workers)
         k = np.arange(rows.answer.shape[1])
         move[index, axis] = np.einsum("nk,nk->n", rows.answer, shift[rows.first[:, None] + k]) * fit.unit_nm
         variance[index, axis] = spread * fit.unit_nm**2
@@ -263,6 +265,15 @@ def _band(information: np.ndarray, shown: np.ndarray, first: np.ndarray) -> np.n
     return system[:rows]
 
 
+@dataclass(frozen=True)
+class _Trusted:
+    """Displacements of n rows that columns tell: `value` (r,) curvature, `vector` (n, r) rows, `score` (r,)."""
+
+    value: np.ndarray
+    vector: np.ndarray
+    score: np.ndarray
+
+
 def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
     """Rows `start` to `stop` of the band as a symmetric matrix."""
     size = stop - start
@@ -274,23 +285,26 @@ def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
     return matrix
 
 
-def _trusted(matrix: np.ndarray, score: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Normal matrix and score without the displacements that columns can hardly be told apart from.
+def _trusted(system: np.ndarray, score: np.ndarray, rows: slice, share: float) -> _Trusted:
+    """What some of the rows show, without the displacements that columns can hardly be told apart from.
 
     Smooth ones are next to free, since the columns' own positions follow them. They stay what the prior says, nothing
     on average, and in the columns' errors.
 
     Parameters
     ----------
-    matrix, score : numpy.ndarray
-        (n, n) and (n,) normal equations of the rows.
+    system, score : numpy.ndarray
+        (height, k) and (height,) normal equations of all rows.
+    rows : slice
+        Which of them.
     share : float
         Smallest eigenvalue that is kept, of the largest.
     """
-    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
+    # Torch's, which keeps to the one thread that it is given here.
+    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(_dense(system, rows.start, rows.stop))))
     kept = value > share * value.max()
     held = vector[:, kept]
-    return (held * value[kept]) @ held.T, held @ (held.T @ score)
+    return _Trusted(value[kept], held, held.T @ score[rows])
 
 
 def _correlated(size: int, spread: float, correlation: float) -> np.ndarray:
@@ -299,53 +313,75 @@ def _correlated(size: int, spread: float, correlation: float) -> np.ndarray:
     return np.asarray(spread**2 * correlation**distance)
 
 
-def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float) -> tuple[float, float] | None:
+def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float, workers: int) -> tuple[float, float] | None:
     """Spread (units) and correlation with the largest marginal likelihood; None when there is no jitter to be seen."""
     height = len(score)
-    size = min(BLOCK_ROWS // 2, height)
+    size = min(PRIOR_ROWS, height)
     starts = np.linspace(0, height - size, min(4, max(1, height // size))).astype(int)
-    variances = (SPREADS_NM[:, None] / unit_nm) ** 2
-    trusted = [_trusted(_dense(system, s, s + size), score[s : s + size], TRUSTED_SHARE) for s in starts]
-    best, gain = None, LEAST_GAIN
-    for correlation in CORRELATIONS:
-        # Evidence of a linear model whose noise has its own normal matrix A as covariance, for K = s² L L^T:
-        # with L^T A L = V diag(e) V^T and z = V^T L^T score, ln p = sum over s² z² / (1 + s² e) - ln(1 + s² e), halved.
-        root = np.linalg.cholesky(_correlated(size, 1.0, correlation))
-        likelihood = np.zeros(len(SPREADS_NM))
-        for block, seen in trusted:
-            matrix = root.T @ block @ root
-            # Torch's, which keeps to the one thread that it is given here.
-            value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
-            scaled = variances * np.maximum(value, 0.0)
-            power = variances * (vector.T @ (root.T @ seen)) ** 2
-            likelihood += 0.5 * (power / (1.0 + scaled) - np.log1p(scaled)).sum(1)
-        if likelihood.max() > gain:
-            best, gain = (float(SPREADS_NM[likelihood.argmax()] / unit_nm), correlation), float(likelihood.max())
-    return best
+    variances = (SPREADS_NM / unit_nm) ** 2
+    kernels = [_correlated(size, 1.0, correlation) for correlation in CORRELATIONS]
+
+    def likelihoods(start: int) -> np.ndarray:
+        told = _trusted(system, score, slice(start, start + size), TRUSTED_SHARE)
+        return np.stack([_evidence(told, kernel, variances) for kernel in kernels])
+
+    gain = np.sum(list(in_order(likelihoods, starts, workers)), axis=0)
+    correlation, spread = np.unravel_index(gain.argmax(), gain.shape)
+    if gain[correlation, spread] <= LEAST_GAIN:
+        return None
+    return float(SPREADS_NM[spread] / unit_nm), CORRELATIONS[correlation]
 
 
-def _solve_rows(rows: _Rows, prior: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def _evidence(told: _Trusted, kernel: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Log likelihood of displacements with each variance times a kernel (n, n), over that of none.
+
+    Evidence of a linear model whose noise has its own normal matrix A = V e V^T as covariance, for displacements of
+    covariance s² K: with sqrt(e) V^T K V sqrt(e) = U diag(m) U^T and w = V^T score / sqrt(e), and z² = m (U^T w)²,
+    ln p = sum over s² z² / (1 + s² m) - ln(1 + s² m), halved.
+    """
+    root = np.sqrt(told.value)
+    matrix = root[:, None] * (told.vector.T @ kernel @ told.vector) * root
+    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
+    value = np.maximum(value, 0.0)
+    scaled = variances[:, None] * value
+    power = scaled * (vector.T @ (told.score / root)) ** 2
+    return np.asarray(0.5 * (power / (1.0 + scaled) - np.log1p(scaled)).sum(1))
+
+
+def _solve_rows(rows: _Rows, prior: tuple[float, float], workers: int) -> tuple[np.ndarray, np.ndarray]:
     """Displacement of every row (padded so that all columns' rows exist) and (n,) the variance that it leaves a column.
 
     Rows outside the image, which windows at the border reach, are not displaced; negative row numbers wrap to the
     padding at the end.
     """
-    system, score = rows.system, rows.score
-    height, k = len(score), rows.answer.shape[1]
+    height, k = len(rows.score), rows.answer.shape[1]
     shift, variance = np.zeros(height + 2 * k), np.zeros(len(rows.first))
     centre = rows.first + k // 2
     step = BLOCK_ROWS - 2 * OVERLAP_ROWS
-    for start in range(0, height, step):
-        low, high = max(0, start - OVERLAP_ROWS), min(height, start + step + OVERLAP_ROWS)
-        kernel = _correlated(high - low, *prior)
-        block, seen = _trusted(_dense(system, low, high), score[low:high], SEEN_SHARE)
-        inner = np.eye(high - low) + kernel @ block
-        posterior = torch.linalg.solve(torch.from_numpy(inner), torch.from_numpy(kernel)).numpy()
-        stop = min(start + step, height)
-        shift[start:stop] = (posterior @ seen)[start - low : stop - low]
+
+    def solve_block(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        low, stop = max(0, start - OVERLAP_ROWS), min(height, start + step)
+        moved, posterior = _posterior(rows, slice(low, min(height, stop + OVERLAP_ROWS)), prior)
         mine = np.flatnonzero((centre >= start) & (centre < stop))
-        variance[mine] = _quadratic(posterior, rows.first[mine] - low, rows.answer[mine])
+        return moved[start - low : stop - low], mine, _quadratic(posterior, rows.first[mine] - low, rows.answer[mine])
+
+    starts = range(0, height, step)
+    for start, (moved, mine, left) in zip(starts, in_order(solve_block, starts, workers), strict=True):
+        shift[start : start + len(moved)] = moved
+        variance[mine] = left
     return shift, variance
+
+
+def _posterior(rows: _Rows, some: slice, prior: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) most probable displacements of some rows and their (n, n) covariance."""
+    told = _trusted(rows.system, rows.score, some, SEEN_SHARE)
+    kernel = _correlated(some.stop - some.start, *prior)
+    across = kernel @ told.vector
+    # (K^-1 + V e V^T)^-1 without the rows that nothing tells: K - K V (1 / e + V^T K V)^-1 V^T K.
+    inner = np.diag(1.0 / told.value) + told.vector.T @ across
+    gain = torch.linalg.solve(torch.from_numpy(inner), torch.from_numpy(across.T)).numpy()
+    covariance = kernel - across @ gain
+    return covariance @ (told.vector @ told.score), covariance
 
 
 def _quadratic(matrix: np.ndarray, first: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -97,15 +98,31 @@ def disc(canvas: Canvas, radius_nm: float, unit_nm: float, *, corners: bool = Fa
     corners : bool
         Keep the whole square around the disc, row by row.
     """
-    half = [min(canvas.margin - 1, math.ceil(radius_nm / s)) for s in canvas.step_nm]
+    return _disc(
+        canvas.step_nm, canvas.margin, int(canvas.image.shape[1]), canvas.image.device, radius_nm, unit_nm, corners
+    )
+
+
+# Every round of the fit asks for the same few.
+@lru_cache(maxsize=16)
+def _disc(  # noqa: PLR0917 - the key of the cache
+    step_nm: tuple[float, float],
+    margin: int,
+    width: int,
+    device: torch.device,
+    radius_nm: float,
+    unit_nm: float,
+    corners: bool,
+) -> Grid:
+    """`disc` from plain values."""
+    half = [min(margin - 1, math.ceil(radius_nm / s)) for s in step_nm]
     y, x = torch.meshgrid(torch.arange(-half[0], half[0] + 1), torch.arange(-half[1], half[1] + 1), indexing="ij")
-    u, v = y.double() * (canvas.step_nm[0] / unit_nm), x.double() * (canvas.step_nm[1] / unit_nm)
+    u, v = y.double() * (step_nm[0] / unit_nm), x.double() * (step_nm[1] / unit_nm)
     near = (u * u + v * v <= (radius_nm / unit_nm) ** 2) | corners
     y, x, u, v = (t[near] for t in (y, x, u, v))
-    device = canvas.image.device
     monomials = torch.stack([u**p * v**q for p, q in MONOMIALS], dim=1).float().to(device)
     return Grid(
-        flat=(y * canvas.image.shape[1] + x).to(device, torch.int32),
+        flat=(y * width + x).to(device, torch.int32),
         monomials=tuple(monomials[:, :count].contiguous() for count in COUNTS),
         radius2=(u * u + v * v).float().to(device),
         rows=2 * half[0] + 1,
