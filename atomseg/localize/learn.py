@@ -1,7 +1,7 @@
 """What the columns of this image have in common: width, noise, and how much they scatter, from a sample of them."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y
 from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals, smooth_level
 from atomseg.localize.normal import Prior, Problem, add_prior, normal_equations
 from atomseg.localize.solve import Solved, solve
+from atomseg.localize.unlisted import Kind, find_kinds
 from atomseg.localize.width import shared_width
-from atomseg.localize.windows import NARROWEST_NM, WIDEST_NM, Canvas, disc
+from atomseg.localize.windows import FWHM_PER_SIGMA, NARROWEST_NM, WIDEST_NM, Canvas, disc
 
-FWHM_PER_SIGMA = 2.3548200450309493
 # First guess of a column's standard deviation, nm: the middle of what probes in use give (0.035 to 0.1).
 FIRST_UNIT_NM = 0.05
 # Smoothing of the level by which a pixel's noise goes, in standard deviations of a column.
@@ -67,8 +67,30 @@ def start(seeds_nm: torch.Tensor, unit_nm: float, prior: Prior) -> Fit:
     return Fit(seeds_nm.clone(), shape, unit_nm)
 
 
-def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: int) -> tuple[float, Noise, Prior]:
-    """Typical standard deviation of a column (nm), noise and prior.
+@dataclass(frozen=True)
+class Learned:
+    """What the columns of an image have in common.
+
+    Parameters
+    ----------
+    unit_nm : float
+        Typical standard deviation of a column.
+    noise : Noise
+        Of the pixels.
+    prior : Prior
+        Typical shape, and how far shapes and background slopes scatter.
+    kinds : list of Kind
+        Pairs of columns with light between them.
+    """
+
+    unit_nm: float
+    noise: Noise
+    prior: Prior
+    kinds: list[Kind]
+
+
+def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: int) -> Learned:
+    """Typical standard deviation of a column, noise, prior, and light between columns.
 
     Parameters
     ----------
@@ -116,10 +138,12 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
             break
         unit = found
         task = replace(after, radius_nm=_radius(canvas, sample, unit, window_fwhm))
-    return unit, after.noise, _scatter(replace(task, weight=after.weight), solved, bright)
+    task = replace(task, weight=after.weight)
+    kinds, task, solved = find_kinds(task, solved, seeds_nm.cpu().numpy(), chosen)
+    return Learned(unit, after.noise, _scatter(task, solved, bright), kinds)
 
 
-def _together(task: Problem, usable: torch.Tensor, window_fwhm: float) -> tuple[float, Noise, Prior]:
+def _together(task: Problem, usable: torch.Tensor, window_fwhm: float) -> Learned:
     """What `learn` gives, where no column tells its width and all are asked for one width that they share."""
     canvas, sample = task.canvas, task.seeds_nm
     unit = _possible(canvas, WIDE_START_NM)
@@ -139,7 +163,7 @@ def _together(task: Problem, usable: torch.Tensor, window_fwhm: float) -> tuple[
         if abs(step) < LAST_LOOK:
             break
         unit = _possible(canvas, unit * math.exp(min(max(step, -LONGEST_LOOK), LONGEST_LOOK)))
-    return unit, task.noise, _scatter(task, solved, bright)
+    return Learned(unit, task.noise, _scatter(task, solved, bright), [])
 
 
 def _quieter(task: Problem, solved: Solved, bright: torch.Tensor, level: torch.Tensor) -> Problem:

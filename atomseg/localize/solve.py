@@ -146,6 +146,20 @@ def solve(problem: Problem, fit: Fit) -> Solved:
     fit : Fit
         Start.
     """
+    begun = begin(problem, fit)
+    return resume(problem, begun, ~begun.failed)
+
+
+def begin(problem: Problem, fit: Fit) -> Solved:
+    """The first rounds of the joint fit, in which only amplitudes and backgrounds move.
+
+    Parameters
+    ----------
+    problem : Problem
+        Image, seeds, windows, noise and prior.
+    fit : Fit
+        Start.
+    """
     failed = torch.zeros(len(fit), dtype=torch.bool, device=fit.yx_nm.device)
     left = residual(problem.canvas, fit, problem.workers)
     # The first rounds see slopes freely, so that a steep one is found before it is pulled.
@@ -158,8 +172,7 @@ def solve(problem: Problem, fit: Fit) -> Solved:
         step, _ = _steps(free_slope, fit, left, everything, _free(failed, linear=True))
         fit = fit.moved(everything, step * share)
         _redraw(problem, left, before, fit, everything)
-    start = Solved(fit, left, failed, torch.zeros(len(fit), device=failed.device), failed, rounds)
-    return resume(problem, start, ~failed)
+    return Solved(fit, left, failed, torch.zeros(len(fit), device=failed.device), failed, rounds)
 
 
 def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:

@@ -13,7 +13,6 @@ from atomseg.localize.errors import covariances
 from atomseg.localize.evidence import unseen
 from atomseg.localize.jitter import line_jitter
 from atomseg.localize.learn import (
-    FWHM_PER_SIGMA,
     SMOOTH_REST_UNITS,
     SMOOTH_UNITS,
     bright_sample,
@@ -23,12 +22,13 @@ from atomseg.localize.learn import (
     window_radius_nm,
 )
 from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixels, origin_nm, sharpen, sharpen_prior
-from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, residual, whole_windows
+from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, residual, whole_windows
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, strongest
-from atomseg.localize.solve import Solved, neighbour_pairs, resume, solve
-from atomseg.localize.windows import MARGIN_NM, Canvas
+from atomseg.localize.solve import Solved, begin, neighbour_pairs, resume
+from atomseg.localize.unlisted import unlisted, without
+from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
 from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
 from atomseg.types.columns import LOCALIZATION_FIELDS
@@ -167,8 +167,9 @@ def _fit_columns(
     canvas, offset, scale = _canvas(image, invalid, step, device)
     seeds_nm = torch.from_numpy(seeds * np.asarray(step)).to(device)
     size = bins(step)
-    problem, solved, alone = _settle(binned(canvas, size), seeds_nm - _origin(canvas, size), chance, config, workers)
-    problem, solved = _finish(canvas, size, problem, solved)
+    coarse = binned(canvas, size)
+    problem, solved, light, alone = _settle(coarse, seeds_nm - _origin(canvas, size), chance, config, workers)
+    problem, solved = _finish(canvas, size, problem, solved, light)
     return _columns(problem, solved, probability=chance[alone], seed_sigma_nm=sigma[alone], offset=offset, scale=scale)
 
 
@@ -179,9 +180,13 @@ def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
 
 def _settle(
     canvas: Canvas, seeds_nm: torch.Tensor, chance: np.ndarray, config: LocalizeConfig, workers: int
-) -> tuple[Problem, Solved, np.ndarray]:
-    """The joint fit from the seeds; of those that run into the same maximum the most probable stays (indices given)."""
-    unit, noise, prior = learn(canvas, seeds_nm, config.window_fwhm, workers)
+) -> tuple[Problem, Solved, Fit, np.ndarray]:
+    """The joint fit from the seeds, and the light between columns that was taken out before.
+
+    Of columns that run into the same maximum the most probable stays; the indices of those that stay are given.
+    """
+    learned = learn(canvas, seeds_nm, config.window_fwhm, workers)
+    unit, noise, prior = learned.unit_nm, learned.noise, learned.prior
     radius = window_radius_nm(seeds_nm.cpu().numpy(), unit, canvas.step_nm, config.window_fwhm)
     problem = Problem(
         canvas=canvas,
@@ -195,10 +200,14 @@ def _settle(
         max_iterations=config.max_iterations,
         workers=workers,
     )
-    solved = solve(problem, start(seeds_nm, unit, prior))
+    begun = begin(problem, start(seeds_nm, unit, prior))
+    light = unlisted(begun.fit, learned.kinds, prior.shape)
+    problem = without(problem, light)
+    draw(begun.left, canvas, light, -1.0, workers)
+    solved = resume(problem, begun, ~begun.failed)
     alone = strongest(solved.fit.yx_nm.cpu().numpy(), chance, SAME_COLUMN_NM)
     if len(alone) == len(seeds_nm):
-        return problem, solved, alone
+        return problem, solved, light, alone
     rows = torch.from_numpy(alone).to(seeds_nm.device)
     gone = np.setdiff1d(np.arange(len(seeds_nm)), alone)
     yx_nm = solved.fit.yx_nm.cpu().numpy()
@@ -206,25 +215,29 @@ def _settle(
     problem = replace(problem, seeds_nm=seeds_nm[rows], radius_nm=problem.radius_nm[rows])
     kept = Solved(
         fit=solved.fit.take(rows),
-        left=residual(canvas, solved.fit.take(rows), workers),
+        left=residual(problem.canvas, solved.fit.take(rows), workers),
         failed=solved.failed[rows],
         unrest_nm=solved.unrest_nm[rows],
         bounded=solved.bounded[rows],
         iterations=0,
     )
-    return problem, resume(problem, kept, torch.from_numpy(near).to(seeds_nm.device)), alone
+    return problem, resume(problem, kept, torch.from_numpy(near).to(seeds_nm.device)), light, alone
 
 
-def _finish(canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Solved) -> tuple[Problem, Solved]:
+def _finish(
+    canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Solved, light: Fit
+) -> tuple[Problem, Solved]:
     """The last rounds, on the original pixels and with the weights of maximum likelihood."""
     left, fit = solved.left, solved.fit
     if size != (1, 1):
-        settled = sharpen(fit, canvas.step_nm, size)
-        fit = replace(settled, yx_nm=settled.yx_nm + _origin(canvas, size))
-        left = residual(canvas, fit, problem.workers)
+        fit, light = (
+            replace(sharp, yx_nm=sharp.yx_nm + _origin(canvas, size))
+            for sharp in (sharpen(f, canvas.step_nm, size) for f in (fit, light))
+        )
+        problem = without(replace(problem, canvas=canvas), light)
+        left = residual(problem.canvas, fit, problem.workers)
     problem = replace(
         problem,
-        canvas=canvas,
         seeds_nm=problem.seeds_nm + _origin(canvas, size),
         prior=sharpen_prior(problem.prior, fit.unit_nm, canvas.step_nm, size),
         max_iterations=min(problem.max_iterations, LAST_ROUNDS),
@@ -232,9 +245,9 @@ def _finish(canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Sol
     noise = noise_of_pixels(problem.noise, size)
     noise = seen_noise(problem, fit, left, bright_sample(fit, ~solved.failed), noise)
     weight = inverse_variance(canvas, noise, _model_level(canvas, left, fit.unit_nm, size))
-    begin = replace(solved, fit=fit, left=left, iterations=0)
+    again = replace(solved, fit=fit, left=left, iterations=0)
     problem = replace(problem, noise=noise, weight=weight)
-    return problem, resume(problem, begin, torch.ones_like(solved.failed))
+    return problem, resume(problem, again, torch.ones_like(solved.failed))
 
 
 def _model_level(canvas: Canvas, left: torch.Tensor, unit_nm: float, size: tuple[int, int]) -> torch.Tensor:

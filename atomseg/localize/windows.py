@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import torch
 
+FWHM_PER_SIGMA = 2.3548200450309493
 # Pixels held at a time: 30 000 float32 stay in a processor's second-level cache, several times faster than memory.
 CHUNK_PIXELS = 30_000
 # On an accelerator every operation costs its start instead: 16 million pixels are 64 MB an array, and ten are held.

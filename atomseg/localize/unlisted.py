@@ -1,0 +1,283 @@
+"""Light between columns that no column accounts for: oxygen and other light atoms, too dim to be found one by one.
+
+A dim column 0.14 nm from oxygen can not tell its own light from the oxygen's, and nobody can for it alone: with the
+oxygen unknown its position has no bound of use. All pairs of columns of one kind together can. What stands between the
+two is the same for each, and there are hundreds of them: its brightness and where it stands are three numbers for the
+image. They are estimated from a sample of columns, and the light is taken out of the image before the fit.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.spatial import cKDTree
+
+from atomseg.localize.model import AMPLITUDE, LEVEL, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, X, Y, draw, residual
+from atomseg.localize.normal import Problem, normal_equations
+from atomseg.localize.peaks import strongest
+from atomseg.localize.solve import Solved, resume
+from atomseg.localize.windows import FWHM_PER_SIGMA
+
+# Pairs with something between them: oxygen stands 0.14 to 0.23 nm from the columns on its two sides. Nothing else than
+# the pair may be closer to the middle than this.
+SHORTEST_NM, LONGEST_NM, CLEAR_NM = 0.265, 0.46, 0.10
+# Histogram of the pairs' vectors: bins, smoothing in bins; how far vectors of a kind scatter.
+BIN_NM, SMOOTH_BINS, SCATTER_NM = 0.01, 2.0, 0.05
+# A kind of pair has at least so many members, and as a share of the columns.
+LEAST_PAIRS, LEAST_SHARE = 30, 0.1
+# Around a column a kind is at home that has half as many pairs as the most frequent one within this distance.
+HOME_NM = 1.2
+# Columns around a place, of which the brighter ones are what its light is counted in.
+AROUND, BRIGHT_PERCENT = 8, 75.0
+# Places closer than this are one.
+SAME_PLACE_NM = 0.08
+# One end is the brighter one from this ratio.
+BRIGHTER = 1.5
+# Windows of the places, in full widths: their columns are further away.
+WINDOW_FWHM = 0.75
+# Columns that enclose a place.
+ENCLOSING = 6
+# Of a kind's light that is taken out the columns around give back this part: what is expected, and what is possible.
+USUAL_RESPONSE, RESPONSES = 0.6, (0.25, 1.0)
+# Light is believed from this many errors and up to this share of a bright column; places are moved at most so far.
+LEAST_ERRORS, MOST_LIGHT, LONGEST_SHIFT_NM = 4.0, 0.35, 0.04
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Pairs of one kind and the light between them.
+
+    Parameters
+    ----------
+    vector_nm : numpy.ndarray
+        (2,) from one column to the other (y, x); the opposite vector is the same kind.
+    share : float
+        Peak of the light between them, of that of the bright columns around it.
+    shift_nm : numpy.ndarray
+        (2,) from the middle, for pairs that begin at the brighter column; the opposite for those that end at it.
+    """
+
+    vector_nm: np.ndarray
+    share: float
+    shift_nm: np.ndarray
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the light of some kinds of pairs is expected.
+
+    `middle_nm` (n, 2), `kind` (n,) index, `bright` (n,) amplitude of the bright columns around, `side` (n,) 1 or -1
+    where the pair begins or ends at the brighter column, 0 where both are alike.
+    """
+
+    middle_nm: np.ndarray
+    kind: np.ndarray
+    bright: np.ndarray
+    side: np.ndarray
+
+    def take(self, some: np.ndarray) -> "Places":
+        """Some of them."""
+        return Places(self.middle_nm[some], self.kind[some], self.bright[some], self.side[some])
+
+    def columns(self, kinds: list[Kind], shape: tuple[float, float, float], like: Fit) -> Fit:
+        """The light as columns of one shape (precisions yy, xx, yx), in the units and on the device of a fit."""
+        share = np.array([k.share for k in kinds])[self.kind]
+        shift = np.array([k.shift_nm for k in kinds]).reshape(-1, 2)[self.kind]
+        values = torch.zeros(len(self.kind), 7, device=like.shape.device)
+        values[:, 0] = torch.from_numpy(share * self.bright)
+        values[:, [p - AMPLITUDE for p in (P_YY, P_XX, P_YX)]] = torch.tensor(shape, device=like.shape.device)
+        yx_nm = torch.from_numpy(self.middle_nm + self.side[:, None] * shift).to(like.yx_nm.device)
+        return Fit(yx_nm, values, like.unit_nm)
+
+
+def pair_vectors(yx_nm: np.ndarray) -> np.ndarray:
+    """(k, 2) vectors of the kinds of pairs of neighbouring columns that have room between them, the shortest first.
+
+    Parameters
+    ----------
+    yx_nm : numpy.ndarray
+        (N, 2) columns, nm.
+    """
+    if len(yx_nm) < LEAST_PAIRS:
+        return np.zeros((0, 2))
+    pair = cKDTree(yx_nm).query_pairs(LONGEST_NM, output_type="ndarray")
+    vector = yx_nm[pair[:, 1]] - yx_nm[pair[:, 0]]
+    edge = np.arange(-LONGEST_NM - 0.05, LONGEST_NM + 0.05 + BIN_NM, BIN_NM)
+    both = np.concatenate([vector, -vector])
+    count = gaussian_filter(np.histogram2d(both[:, 0], both[:, 1], bins=[edge, edge])[0], SMOOTH_BINS)
+    least = max(LEAST_PAIRS, LEAST_SHARE * len(yx_nm)) / (4.0 * np.pi * SMOOTH_BINS**2)
+    peak = (edge[:-1] + 0.5 * BIN_NM)[np.argwhere((count == maximum_filter(count, size=9)) & (count > least))]
+    length = np.hypot(*peak.T)
+    half = (peak[:, 0] > 1e-9) | ((np.abs(peak[:, 0]) <= 1e-9) & (peak[:, 1] > 0))
+    chosen = half & (length > SHORTEST_NM) & (length < LONGEST_NM - SCATTER_NM)
+    return np.asarray(peak[chosen][np.argsort(length[chosen])])
+
+
+def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm: np.ndarray) -> Places:
+    """Places between columns, and beside columns whose partner is not seen but that have such pairs around them.
+
+    Parameters
+    ----------
+    yx_nm, light : numpy.ndarray
+        (N, 2) columns, nm, and (N,) their amplitudes.
+    vectors : numpy.ndarray
+        (k, 2) of `pair_vectors`.
+    others_nm : numpy.ndarray
+        (M, 2) all columns, where the first are some of them: no place is at one of these.
+    """
+    tree, occupied = cKDTree(yx_nm), cKDTree(others_nm)
+    pair = tree.query_pairs(LONGEST_NM, output_type="ndarray")
+    vector = yx_nm[pair[:, 1]] - yx_nm[pair[:, 0]]
+    members = [_members(yx_nm, pair, vector, v) for v in vectors]
+    near = np.array([_count(yx_nm, m[0]) for m in members]).reshape(len(vectors), len(yx_nm))
+    home = near >= np.maximum(0.5 * near.max(axis=0, initial=0), 1.0)
+    middle, kind, side = [], [], []
+    for number, (real, start, end) in enumerate(members):
+        contrast = np.log(np.maximum(light[start], 1e-6) / np.maximum(light[end], 1e-6))
+        lone = np.flatnonzero(home[number])
+        half = 0.5 * vectors[number]
+        # A column of a pair whose partner is missing is the brighter end: a place ahead of it begins there.
+        middle.append(np.concatenate([real, yx_nm[lone] + half, yx_nm[lone] - half]))
+        side.append(
+            np.concatenate(
+                [np.sign(contrast) * (np.abs(contrast) > np.log(BRIGHTER)), np.ones(len(lone)), -np.ones(len(lone))]
+            )
+        )
+        kind.append(np.full(len(real) + 2 * len(lone), number))
+    if not middle:
+        return Places(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0), np.zeros(0))
+    at, which, end = np.concatenate(middle), np.concatenate(kind), np.concatenate(side)
+    # Middles of real pairs before guesses; at the same place the first stays.
+    real = np.concatenate([np.arange(len(m)) < len(r[0]) for m, r in zip(middle, members, strict=True)])
+    order = np.lexsort((np.arange(len(at)), ~real))
+    order = order[occupied.query(at[order])[0] > CLEAR_NM]
+    order = order[strongest(at[order], -np.arange(len(order), dtype=np.float64), SAME_PLACE_NM)]
+    around = tree.query(at[order], k=min(AROUND, len(yx_nm)))[1].reshape(len(order), -1)
+    bright = np.percentile(light[around], BRIGHT_PERCENT, axis=1) if len(order) else np.zeros(0)
+    return Places(at[order], which[order], bright, end[order])
+
+
+def _members(
+    yx_nm: np.ndarray, pair: np.ndarray, vector: np.ndarray, typical: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n, 2) middles of the pairs with a vector, and (n,) columns at which they begin and end."""
+    sign = np.where(vector @ typical < 0, -1.0, 1.0)
+    some = np.hypot(*(sign[:, None] * vector - typical).T) < SCATTER_NM
+    start, end = np.where(sign[some] > 0, pair[some].T, pair[some].T[::-1])
+    return 0.5 * (yx_nm[start] + yx_nm[end]), start, end
+
+
+def _count(yx_nm: np.ndarray, middle_nm: np.ndarray) -> np.ndarray:
+    """(N,) middles within `HOME_NM` of each column."""
+    if not len(middle_nm):
+        return np.zeros(len(yx_nm))
+    return np.asarray(cKDTree(middle_nm).query_ball_point(yx_nm, HOME_NM, return_length=True), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Light of one kind that is not drawn yet: share, share times shift (nm), and how many errors the share is."""
+
+    share: float
+    moment_nm: np.ndarray
+    errors: float
+
+
+def find_kinds(
+    problem: Problem, solved: Solved, seeds_nm: np.ndarray, sample: np.ndarray
+) -> tuple[list[Kind], Problem, Solved]:
+    """Kinds of pairs with light between them, and the sample's image and fit without that light.
+
+    The columns around a place have taken a part of its light as their own. So it is taken out as far as it is seen,
+    the columns are fitted again, and what is seen then tells how much of the whole that was.
+
+    Parameters
+    ----------
+    problem : Problem
+        The sample's image, windows and weights.
+    solved : Solved
+        The sample's joint fit.
+    seeds_nm : numpy.ndarray
+        (N, 2) all columns of the image, nm.
+    sample : numpy.ndarray
+        (n,) indices of the fitted ones.
+    """
+    vectors, fit = pair_vectors(seeds_nm), solved.fit
+    if not len(vectors):
+        return [], problem, solved
+    expected = places(fit.yx_nm.cpu().numpy(), fit.get(AMPLITUDE).cpu().numpy().astype(float), vectors, seeds_nm)
+    known = np.append(np.isin(np.arange(len(seeds_nm)), sample[~solved.failed.cpu().numpy()]), False)
+    told = known[cKDTree(seeds_nm).query(expected.middle_nm, k=ENCLOSING)[1]].all(axis=1)
+    whole = [Kind(vector, 1.0, np.zeros(2)) for vector in vectors]
+    first = [_seen(problem, solved.left, expected, whole, k, told, fit) for k in range(len(whole))]
+    guess = [
+        Kind(vector, seen.share / USUAL_RESPONSE, np.zeros(2))
+        if seen.errors > LEAST_ERRORS and seen.share < MOST_LIGHT
+        else Kind(vector, 0.0, np.zeros(2))
+        for vector, seen in zip(vectors, first, strict=True)
+    ]
+    if not any(kind.share for kind in guess):
+        return [], problem, solved
+    lighter = without(problem, expected.columns(guess, problem.prior.shape, fit))
+    begin = replace(solved, left=residual(lighter.canvas, fit, problem.workers), iterations=0)
+    again = resume(lighter, begin, ~solved.failed)
+    kinds = []
+    for number, (kind, one) in enumerate(zip(guess, first, strict=True)):
+        if kind.share:
+            two = _seen(lighter, again.left, expected, whole, number, told, fit)
+            # What was added to the image's model, and by how much less is seen for it.
+            response = float(np.clip((one.share - two.share) / kind.share, *RESPONSES))
+            share = one.share / response
+            shift = two.moment_nm / (response * share)
+            shift *= min(1.0, LONGEST_SHIFT_NM / max(float(np.hypot(*shift)), 1e-9))
+            kinds.append(Kind(kind.vector_nm, min(share, MOST_LIGHT), shift))
+    return kinds, lighter, again
+
+
+def unlisted(fit: Fit, kinds: list[Kind], shape: tuple[float, float, float]) -> Fit:
+    """The light of the kinds between the columns of a fit whose amplitudes are known, as columns of a common shape."""
+    yx_nm = fit.yx_nm.cpu().numpy()
+    vectors = np.array([k.vector_nm for k in kinds]).reshape(-1, 2)
+    return places(yx_nm, fit.get(AMPLITUDE).cpu().numpy().astype(float), vectors, yx_nm).columns(kinds, shape, fit)
+
+
+def without(problem: Problem, light: Fit) -> Problem:
+    """The problem of an image from which light is taken out."""
+    image = problem.canvas.image.reshape(-1).clone()
+    draw(image, problem.canvas, light, -1.0, problem.workers)
+    return replace(problem, canvas=replace(problem.canvas, image=image.view(problem.canvas.image.shape)))
+
+
+def _seen(
+    problem: Problem, left: torch.Tensor, expected: Places, kinds: list[Kind], number: int, told: np.ndarray, like: Fit
+) -> _Seen:
+    """What is `left` of the light of one kind at those places whose surroundings are known.
+
+    The unknowns are common to all places, the share and its product with the shift, but for the background, of which
+    each has its own.
+    """
+    some = expected.take(told & (expected.kind == number))
+    n = len(some.kind)
+    if n < LEAST_PAIRS:
+        return _Seen(0.0, np.zeros(2), 0.0)
+    light = some.columns(kinds, problem.prior.shape, like)
+    reach_nm = max(WINDOW_FWHM * FWHM_PER_SIGMA * light.unit_nm, 2.3 * max(problem.canvas.step_nm))
+    radius = torch.full((n,), reach_nm, dtype=torch.float64, device=left.device)
+    rows = torch.arange(n, device=left.device)
+    normal = normal_equations(replace(problem, radius_nm=radius), light, left, rows)
+    order = [AMPLITUDE, Y, X, LEVEL, SLOPE_Y, SLOPE_X]
+    curvature, gradient = normal.curvature.double()[:, order][:, :, order], normal.gradient.double()[:, order, None]
+    common, own = slice(0, 3), slice(3, 6)
+    # A place at the image's border has no pixel for a background: it says nothing.
+    inner = curvature[:, own, own] + 1e-6 * torch.eye(3, dtype=curvature.dtype, device=left.device)
+    taken = torch.linalg.solve(inner, torch.cat([curvature[:, own, common], gradient[:, own]], dim=2))
+    side = torch.from_numpy(some.side).to(curvature)
+    factor = torch.stack([light.get(AMPLITUDE).double(), side, side], dim=1)
+    known = curvature[:, common, common] - curvature[:, common, own] @ taken[:, :, :3]
+    score = gradient[:, common] - curvature[:, common, own] @ taken[:, :, 3:]
+    system = (factor[:, :, None] * known * factor[:, None, :]).sum(0) + 1e-9 * torch.eye(3, dtype=curvature.dtype)
+    told_nothing = torch.linalg.inv(system)
+    answer = (told_nothing @ (factor[:, :, None] * score).sum(0))[:, 0].cpu().numpy()
+    error = float(told_nothing[0, 0]) ** 0.5
+    return _Seen(float(answer[0]), answer[1:] * light.unit_nm, float(answer[0]) / error)
