@@ -285,26 +285,24 @@ def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
     return matrix
 
 
-def _trusted(system: np.ndarray, score: np.ndarray, rows: slice, share: float) -> _Trusted:
-    """What some of the rows show, without the displacements that columns can hardly be told apart from.
+def _trusted(matrix: np.ndarray, score: np.ndarray, share: float) -> _Trusted:
+    """What rows show, without the displacements that columns can hardly be told apart from.
 
     Smooth ones are next to free, since the columns' own positions follow them. They stay what the prior says, nothing
     on average, and in the columns' errors.
 
     Parameters
     ----------
-    system, score : numpy.ndarray
-        (height, k) and (height,) normal equations of all rows.
-    rows : slice
-        Which of them.
+    matrix, score : numpy.ndarray
+        (n, n) and (n,) normal equations of the rows.
     share : float
         Smallest eigenvalue that is kept, of the largest.
     """
     # Torch's, which keeps to the one thread that it is given here.
-    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(_dense(system, rows.start, rows.stop))))
+    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
     kept = value > share * value.max()
     held = vector[:, kept]
-    return _Trusted(value[kept], held, held.T @ score[rows])
+    return _Trusted(value[kept], held, held.T @ score)
 
 
 def _correlated(size: int, spread: float, correlation: float) -> np.ndarray:
@@ -317,12 +315,12 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float, workers: int) 
     """Spread (units) and correlation with the largest marginal likelihood; None when there is no jitter to be seen."""
     height = len(score)
     size = min(PRIOR_ROWS, height)
-    starts = np.linspace(0, height - size, min(4, max(1, height // size))).astype(int)
+    starts = np.linspace(0, height - size, min(4, max(1, height // size))).astype(int).tolist()
     variances = (SPREADS_NM / unit_nm) ** 2
     kernels = [_correlated(size, 1.0, correlation) for correlation in CORRELATIONS]
 
     def likelihoods(start: int) -> np.ndarray:
-        told = _trusted(system, score, slice(start, start + size), TRUSTED_SHARE)
+        told = _trusted(_dense(system, start, start + size), score[start : start + size], TRUSTED_SHARE)
         return np.stack([_evidence(told, kernel, variances) for kernel in kernels])
 
     gain = np.sum(list(in_order(likelihoods, starts, workers)), axis=0)
@@ -374,7 +372,7 @@ def _solve_rows(rows: _Rows, prior: tuple[float, float], workers: int) -> tuple[
 
 def _posterior(rows: _Rows, some: slice, prior: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """(n,) most probable displacements of some rows and their (n, n) covariance."""
-    told = _trusted(rows.system, rows.score, some, SEEN_SHARE)
+    told = _trusted(_dense(rows.system, some.start, some.stop), rows.score[some], SEEN_SHARE)
     kernel = _correlated(some.stop - some.start, *prior)
     across = kernel @ told.vector
     # (K^-1 + V e V^T)^-1 without the rows that nothing tells: K - K V (1 / e + V^T K V)^-1 V^T K.

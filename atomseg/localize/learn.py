@@ -131,16 +131,20 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
             break
         if look == 0 and shared_width(task, solved.fit, solved.left, bright)[1] > UNTOLD_WIDTH:
             return _together(after, usable, window_fwhm)
-        typical = solved.fit.shape[bright][:, 1:4].median(dim=0).values.tolist()
+        typical = _typical_shape(solved.fit, bright)
         size = max(typical[0] * typical[1] - typical[2] ** 2, 1e-3) ** -0.25
         found = _possible(canvas, unit * size)
         if abs(found / unit - 1.0) < 0.1 or look == 2:
             break
         unit = found
         task = replace(after, radius_nm=_radius(canvas, sample, unit, window_fwhm))
-    task = replace(task, weight=after.weight)
-    kinds, task, solved = find_kinds(task, solved, seeds_nm.cpu().numpy(), chosen)
-    return Learned(unit, after.noise, _scatter(task, solved, bright), kinds)
+    prior = _scatter(replace(task, weight=after.weight), solved, bright)
+    # Columns that are held to a shape that was learned with light between them do not give it back.
+    free = replace(after, prior=replace(prior, shape_sd=BROAD_SHAPE_SD), max_iterations=HELD_ROUNDS)
+    kinds, fit = find_kinds(free, solved, seeds_nm.cpu().numpy(), chosen)
+    if kinds:
+        prior = replace(prior, shape=_typical_shape(fit, bright))
+    return Learned(unit, after.noise, prior, kinds)
 
 
 def _together(task: Problem, usable: torch.Tensor, window_fwhm: float) -> Learned:
@@ -200,6 +204,12 @@ def _bright(fit: Fit, usable: torch.Tensor) -> torch.Tensor:
     rows = usable.nonzero()[:, 0]
     amplitude = fit.shape[rows, AMPLITUDE - 2]
     return rows[amplitude >= amplitude.median()] if len(rows) else rows
+
+
+def _typical_shape(fit: Fit, rows: torch.Tensor) -> tuple[float, float, float]:
+    """Median precisions (yy, xx, yx) of `rows`."""
+    a, c, b = fit.shape[rows, P_YY - AMPLITUDE : P_YX - AMPLITUDE + 1].median(dim=0).values.tolist()
+    return a, c, b
 
 
 def _typical_amplitude(fit: Fit, rows: torch.Tensor) -> float:

@@ -38,10 +38,11 @@ BRIGHTER = 1.5
 WINDOW_FWHM = 0.75
 # Columns that enclose a place.
 ENCLOSING = 6
-# Of a kind's light that is taken out the columns around give back this part: what is expected, and what is possible.
-USUAL_RESPONSE, RESPONSES = 0.6, (0.25, 1.0)
+# Of a kind's light that is taken out, this part is seen to be gone: what is expected, and what is possible; the rest
+# had been taken by the columns around. How often it is taken out.
+USUAL_RESPONSE, RESPONSES, TURNS = 0.7, (0.25, 1.0), 2
 # Light is believed from this many errors and up to this share of a bright column; places are moved at most so far.
-LEAST_ERRORS, MOST_LIGHT, LONGEST_SHIFT_NM = 4.0, 0.35, 0.04
+LEAST_ERRORS, MOST_LIGHT, LONGEST_SHIFT_NM = 3.0, 0.35, 0.02
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm:
     vectors : numpy.ndarray
         (k, 2) of `pair_vectors`.
     others_nm : numpy.ndarray
-        (M, 2) all columns, where the first are some of them: no place is at one of these.
+        (M, 2) all columns, those among them: no place is at one of these.
     """
     tree, occupied = cKDTree(yx_nm), cKDTree(others_nm)
     pair = tree.query_pairs(LONGEST_NM, output_type="ndarray")
@@ -184,10 +185,8 @@ class _Seen:
     errors: float
 
 
-def find_kinds(
-    problem: Problem, solved: Solved, seeds_nm: np.ndarray, sample: np.ndarray
-) -> tuple[list[Kind], Problem, Solved]:
-    """Kinds of pairs with light between them, and the sample's image and fit without that light.
+def find_kinds(problem: Problem, solved: Solved, seeds_nm: np.ndarray, sample: np.ndarray) -> tuple[list[Kind], Fit]:
+    """Kinds of pairs with light between them, and the sample's columns without that light.
 
     The columns around a place have taken a part of its light as their own. So it is taken out as far as it is seen,
     the columns are fitted again, and what is seen then tells how much of the whole that was.
@@ -195,7 +194,8 @@ def find_kinds(
     Parameters
     ----------
     problem : Problem
-        The sample's image, windows and weights.
+        The sample's image, windows and weights. Its prior must leave shapes free: columns that are held to a shape that
+        was learned with the light do not give it back.
     solved : Solved
         The sample's joint fit.
     seeds_nm : numpy.ndarray
@@ -205,34 +205,46 @@ def find_kinds(
     """
     vectors, fit = pair_vectors(seeds_nm), solved.fit
     if not len(vectors):
-        return [], problem, solved
+        return [], fit
     expected = places(fit.yx_nm.cpu().numpy(), fit.get(AMPLITUDE).cpu().numpy().astype(float), vectors, seeds_nm)
     known = np.append(np.isin(np.arange(len(seeds_nm)), sample[~solved.failed.cpu().numpy()]), False)
     told = known[cKDTree(seeds_nm).query(expected.middle_nm, k=ENCLOSING)[1]].all(axis=1)
-    whole = [Kind(vector, 1.0, np.zeros(2)) for vector in vectors]
-    first = [_seen(problem, solved.left, expected, whole, k, told, fit) for k in range(len(whole))]
-    guess = [
-        Kind(vector, seen.share / USUAL_RESPONSE, np.zeros(2))
-        if seen.errors > LEAST_ERRORS and seen.share < MOST_LIGHT
-        else Kind(vector, 0.0, np.zeros(2))
-        for vector, seen in zip(vectors, first, strict=True)
-    ]
-    if not any(kind.share for kind in guess):
-        return [], problem, solved
-    lighter = without(problem, expected.columns(guess, problem.prior.shape, fit))
-    begin = replace(solved, left=residual(lighter.canvas, fit, problem.workers), iterations=0)
-    again = resume(lighter, begin, ~solved.failed)
-    kinds = []
-    for number, (kind, one) in enumerate(zip(guess, first, strict=True)):
-        if kind.share:
-            two = _seen(lighter, again.left, expected, whole, number, told, fit)
-            # What was added to the image's model, and by how much less is seen for it.
-            response = float(np.clip((one.share - two.share) / kind.share, *RESPONSES))
-            share = one.share / response
-            shift = two.moment_nm / (response * share)
-            shift *= min(1.0, LONGEST_SHIFT_NM / max(float(np.hypot(*shift)), 1e-9))
-            kinds.append(Kind(kind.vector_nm, min(share, MOST_LIGHT), shift))
-    return kinds, lighter, again
+    at = [expected.take(told & (expected.kind == k)) for k in range(len(vectors))]
+    kinds = [Kind(vector, 0.0, np.zeros(2)) for vector in vectors]
+    state = resume(problem, replace(solved, left=solved.left.clone(), iterations=0), ~solved.failed)
+    seen = [_seen(problem, state.left, some, kind, fit) for some, kind in zip(at, kinds, strict=True)]
+    believed = np.array([s.errors > LEAST_ERRORS and s.share < MOST_LIGHT for s in seen])
+    if not believed.any():
+        return [], fit
+    response = np.full(len(kinds), USUAL_RESPONSE)
+    for _ in range(TURNS):
+        drawn, before = kinds, seen
+        kinds = [
+            _corrected(kind, s, r) if ok else kind
+            for kind, s, r, ok in zip(drawn, seen, response, believed, strict=True)
+        ]
+        lighter = without(problem, expected.columns(kinds, problem.prior.shape, fit))
+        left = residual(lighter.canvas, state.fit, problem.workers)
+        state = resume(lighter, replace(state, left=left, iterations=0), ~solved.failed)
+        seen = [_seen(problem, state.left, some, kind, fit) for some, kind in zip(at, kinds, strict=True)]
+        response = np.array([_response(*pair) for pair in zip(drawn, kinds, before, seen, strict=True)])
+    return [kind for kind, ok in zip(kinds, believed, strict=True) if ok], state.fit
+
+
+def _response(drawn: Kind, more: Kind, before: _Seen, after: _Seen) -> float:
+    """Part of the light that was taken out in addition by which less is seen now."""
+    step = more.share - drawn.share
+    if abs(step) < 0.1 * more.share or step == 0.0:
+        return USUAL_RESPONSE
+    return float(np.clip((before.share - after.share) / step, *RESPONSES))
+
+
+def _corrected(kind: Kind, seen: _Seen, response: float) -> Kind:
+    """The kind with what is seen beyond it, where of its light that is taken out `response` is seen to be gone."""
+    share = float(np.clip(kind.share + seen.share / response, 1e-4, MOST_LIGHT))
+    shift = kind.shift_nm + seen.moment_nm / (response * share)
+    shift *= min(1.0, LONGEST_SHIFT_NM / max(float(np.hypot(*shift)), 1e-9))
+    return Kind(kind.vector_nm, share, shift)
 
 
 def unlisted(fit: Fit, kinds: list[Kind], shape: tuple[float, float, float]) -> Fit:
@@ -249,19 +261,17 @@ def without(problem: Problem, light: Fit) -> Problem:
     return replace(problem, canvas=replace(problem.canvas, image=image.view(problem.canvas.image.shape)))
 
 
-def _seen(
-    problem: Problem, left: torch.Tensor, expected: Places, kinds: list[Kind], number: int, told: np.ndarray, like: Fit
-) -> _Seen:
-    """What is `left` of the light of one kind at those places whose surroundings are known.
+def _seen(problem: Problem, left: torch.Tensor, some: Places, kind: Kind, like: Fit) -> _Seen:
+    """What is `left` of the light of one kind, beyond what is drawn of it, at some of its places.
 
     The unknowns are common to all places, the share and its product with the shift, but for the background, of which
     each has its own.
     """
-    some = expected.take(told & (expected.kind == number))
     n = len(some.kind)
     if n < LEAST_PAIRS:
         return _Seen(0.0, np.zeros(2), 0.0)
-    light = some.columns(kinds, problem.prior.shape, like)
+    some = replace(some, kind=np.zeros(n, dtype=np.int64))
+    light = some.columns([replace(kind, share=1.0)], problem.prior.shape, like)
     reach_nm = max(WINDOW_FWHM * FWHM_PER_SIGMA * light.unit_nm, 2.3 * max(problem.canvas.step_nm))
     radius = torch.full((n,), reach_nm, dtype=torch.float64, device=left.device)
     rows = torch.arange(n, device=left.device)
@@ -276,7 +286,9 @@ def _seen(
     factor = torch.stack([light.get(AMPLITUDE).double(), side, side], dim=1)
     known = curvature[:, common, common] - curvature[:, common, own] @ taken[:, :, :3]
     score = gradient[:, common] - curvature[:, common, own] @ taken[:, :, 3:]
-    system = (factor[:, :, None] * known * factor[:, None, :]).sum(0) + 1e-9 * torch.eye(3, dtype=curvature.dtype)
+    system = (factor[:, :, None] * known * factor[:, None, :]).sum(0) + 1e-9 * torch.eye(
+        3, dtype=curvature.dtype, device=left.device
+    )
     told_nothing = torch.linalg.inv(system)
     answer = (told_nothing @ (factor[:, :, None] * score).sum(0))[:, 0].cpu().numpy()
     error = float(told_nothing[0, 0]) ** 0.5

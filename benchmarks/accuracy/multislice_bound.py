@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 
 from atomseg.evaluate import match_columns
@@ -16,6 +16,8 @@ NEIGHBOURS_NM, ASKED = 0.26, 300
 # likelihood of the rows is largest in D01 and D11, which have the dose to say.
 ROW_CORRELATION = (0.0, 0.6)
 NEAR_NM = 1.0
+# Width of the filter that takes the noise out of expected counts, of a column's standard deviation.
+SMOOTH = 0.7
 
 
 def zones(labels: np.ndarray, yx_px: np.ndarray, pixel_nm: float) -> np.ndarray:
@@ -51,7 +53,7 @@ def counting_scale(image: np.ndarray, found: Columns, true: Columns, pairs: np.n
 def column_bound(
     about_nm: np.ndarray,
     peaks: np.ndarray,
-    level: float,
+    expected: np.ndarray,
     *,
     sigma_nm: float,
     pixel_nm: float,
@@ -61,23 +63,23 @@ def column_bound(
     """(2, 3) variances (y, x) of a column's position, pm²: counting noise, white rows, correlated rows.
 
     The Fisher information of positions and peaks of the column, the first of `about_nm` (n, 2), and of its neighbours,
-    and of a constant level, in counts a pixel; `centre_nm` is where the column stands on the pixel grid.
+    and of a constant level, in counts a pixel; `expected` (k, k) are the counts of the pixels around the nearest one,
+    those of light that is in no column too; `centre_nm` is where the column stands on the pixel grid.
     """
-    half = int(np.ceil((NEIGHBOURS_NM + 2.0 * sigma_nm) / pixel_nm))
+    half = len(expected) // 2
     grid = np.arange(-half, half + 1) * pixel_nm
     y, x = (grid[:, None] - centre_nm[0]), (grid[None, :] - centre_nm[1])
-    mean, slopes = np.full((len(grid), len(grid)), level), []
+    slopes = []
     for (dy, dx), peak in zip(about_nm, peaks, strict=True):
         u, v = y - dy, x - dx
         light = np.exp(-0.5 * (u * u + v * v) / sigma_nm**2)
-        mean = mean + peak * light
         slopes += [peak * light * u / sigma_nm**2, peak * light * v / sigma_nm**2, light]
-    slopes.append(np.ones_like(mean))
+    slopes.append(np.ones_like(expected))
     design = np.stack(slopes).reshape(len(slopes), -1)
-    covariance = np.linalg.inv((design / mean.ravel()) @ design.T)
+    covariance = np.linalg.inv((design / expected.ravel()) @ design.T)
     result = np.empty((2, 3))
     for axis in (0, 1):
-        share = (slopes[axis] ** 2 / mean).sum(1)
+        share = (slopes[axis] ** 2 / expected).sum(1)
         share = share / share.sum()
         distance = np.abs(np.arange(len(share))[:, None] - np.arange(len(share)))
         kernel = np.where(distance == 0, 1.0, ROW_CORRELATION[axis] ** np.maximum(distance, 1))
@@ -86,6 +88,12 @@ def column_bound(
             *(jitter_nm[axis] ** 2 * v for v in ((share**2).sum(), share @ kernel @ share)),
         )
     return result * 1e6
+
+
+def _around(padded: np.ndarray, yx_px: np.ndarray, half: int) -> np.ndarray:
+    """(2 half + 1, 2 half + 1) pixels about the one nearest to a position, of an image padded by `half`."""
+    row, col = (int(np.clip(round(v), 0, n - 2 * half - 1)) for v, n in zip(yx_px, padded.shape, strict=True))
+    return padded[row : row + 2 * half + 1, col : col + 2 * half + 1]
 
 
 def over_bound(
@@ -111,7 +119,10 @@ def over_bound(
     table = found.table
     sigma = float(np.median(np.sqrt(table["fwhm_major_nm"] * table["fwhm_minor_nm"]))) / FWHM_PER_SIGMA
     peak = np.maximum(table["amplitude"].to_numpy(float) / gain, 1e-3)
-    level = np.maximum((table["background"].to_numpy(float) - offset) / gain, 0.02 * np.median(peak))
+    # What the pixels are expected to count: the image without most of its noise.
+    smooth = gaussian_filter((np.asarray(micrograph.image, float) - offset) / gain, SMOOTH * sigma / pixel)
+    half = int(np.ceil((NEIGHBOURS_NM + 2.0 * sigma) / pixel))
+    counts = np.pad(np.maximum(smooth, 0.02 * np.median(peak)), half, mode="edge")
     error = (found.yx_nm[pairs[:, 0]] - true.yx_nm[pairs[:, 1]]) * 1e3
     error -= error.mean(0)
     zone = zones(labels, true.yx_px[pairs[:, 1]], pixel)
@@ -126,7 +137,7 @@ def over_bound(
         variance[n] = column_bound(
             found.yx_nm[near] - found.yx_nm[own],
             peak[near],
-            float(level[own]),
+            _around(counts, found.yx_px[own], half),
             sigma_nm=sigma,
             pixel_nm=pixel,
             centre_nm=found.yx_nm[own] - np.rint(found.yx_px[own]) * pixel,

@@ -134,9 +134,38 @@ def test_smooth_displacements_are_left_to_the_columns():
     smooth /= np.linalg.norm(smooth)
     rough = factor - np.outer(factor @ smooth, smooth)
     matrix = rough.T @ rough + 1e-3 * np.outer(smooth, smooth)
-    kept, score = jitter._trusted(matrix, 50.0 * smooth + matrix @ np.ones(60), 0.01)
-    assert abs(score @ smooth) < 1e-6
-    assert abs(smooth @ kept @ smooth) < 1e-6
+    told = jitter._trusted(matrix, 50.0 * smooth + matrix @ np.ones(60), 0.01)
+    assert np.abs(smooth @ told.vector).max() < 1e-6
     # What is clearly seen stays.
     value, vector = np.linalg.eigh(matrix)
-    assert np.allclose(kept @ vector[:, -1], value[-1] * vector[:, -1])
+    assert told.value.max() == pytest.approx(value[-1])
+    assert np.linalg.norm(vector[:, -1] @ told.vector) == pytest.approx(1.0)
+
+
+def test_evidence_is_that_of_a_dense_gaussian():
+    """ln p(data | K) - ln p(data | 0) of x ~ N(0, K) seen with the normal matrix A, written with full matrices."""
+    rng = np.random.default_rng(3)
+    factor = rng.normal(size=(20, 20))
+    matrix, kernel = factor.T @ factor, jitter._correlated(20, 1.0, 0.6)
+    shift = rng.normal(size=20)
+    told = jitter._trusted(matrix, matrix @ shift, 0.0)
+    for spread in (0.1, 1.0):
+        noise = np.linalg.inv(matrix)
+        with_it = noise + spread**2 * kernel
+        expected = -0.5 * (shift @ np.linalg.solve(with_it, shift) + np.linalg.slogdet(with_it)[1])
+        expected += 0.5 * (shift @ matrix @ shift + np.linalg.slogdet(noise)[1])
+        assert jitter._evidence(told, kernel, np.array([spread**2]))[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_most_probable_displacements_are_those_of_a_dense_gaussian():
+    rng = np.random.default_rng(4)
+    factor = rng.normal(size=(12, 12))
+    matrix, score = factor.T @ factor + np.eye(12), rng.normal(size=12)
+    band = np.zeros((12, 12))
+    for distance in range(12):
+        band[: 12 - distance, distance] = np.diagonal(matrix, distance)
+    rows = jitter._Rows(first=np.zeros(0, int), answer=np.zeros((0, 12)), system=band, score=score)
+    moved, covariance = jitter._posterior(rows, slice(0, 12), (0.7, 0.4))
+    expected = np.linalg.inv(np.linalg.inv(jitter._correlated(12, 0.7, 0.4)) + matrix)
+    assert np.allclose(covariance, expected)
+    assert np.allclose(moved, expected @ score)
