@@ -15,7 +15,6 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.model import AMPLITUDE, LEVEL, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, X, Y, draw, residual
 from atomseg.localize.normal import Problem, normal_equations
-from atomseg.localize.peaks import strongest
 from atomseg.localize.solve import Solved, resume
 from atomseg.localize.windows import FWHM_PER_SIGMA
 
@@ -127,46 +126,44 @@ def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm:
     others_nm : numpy.ndarray
         (M, 2) all columns, those among them: no place is at one of these.
     """
+    if not len(vectors):
+        return Places(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
     tree, occupied = cKDTree(yx_nm), cKDTree(others_nm)
     pair = tree.query_pairs(LONGEST_NM, output_type="ndarray")
-    vector = yx_nm[pair[:, 1]] - yx_nm[pair[:, 0]]
-    members = [_members(yx_nm, pair, vector, v) for v in vectors]
-    near = np.array([_count(yx_nm, m[0]) for m in members]).reshape(len(vectors), len(yx_nm))
-    home = near >= np.maximum(0.5 * near.max(axis=0, initial=0), 1.0)
-    middle, kind, side = [], [], []
-    for number, (real, start, end) in enumerate(members):
-        contrast = np.log(np.maximum(light[start], 1e-6) / np.maximum(light[end], 1e-6))
-        lone = np.flatnonzero(home[number])
-        half = 0.5 * vectors[number]
-        # A column of a pair whose partner is missing is the brighter end: a place ahead of it begins there.
-        middle.append(np.concatenate([real, yx_nm[lone] + half, yx_nm[lone] - half]))
-        side.append(
-            np.concatenate(
-                [np.sign(contrast) * (np.abs(contrast) > np.log(BRIGHTER)), np.ones(len(lone)), -np.ones(len(lone))]
-            )
-        )
-        kind.append(np.full(len(real) + 2 * len(lone), number))
-    if not middle:
-        return Places(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0), np.zeros(0))
-    at, which, end = np.concatenate(middle), np.concatenate(kind), np.concatenate(side)
-    # Middles of real pairs before guesses; at the same place the first stays.
-    real = np.concatenate([np.arange(len(m)) < len(r[0]) for m, r in zip(middle, members, strict=True)])
-    order = np.lexsort((np.arange(len(at)), ~real))
-    order = order[occupied.query(at[order])[0] > CLEAR_NM]
-    order = order[strongest(at[order], -np.arange(len(order), dtype=np.float64), SAME_PLACE_NM)]
+    members = [_members(yx_nm, pair, vector) for vector in vectors]
+    near = np.array([_count(yx_nm, middle) for middle, _, _ in members])
+    home = near >= np.maximum(0.5 * near.max(axis=0), 1.0)
+    of_pairs = [(middle, _brighter(light[start], light[end])) for middle, start, end in members]
+    # A column of a pair whose partner is not seen is the brighter end: a place ahead of it begins there.
+    guessed = [
+        (yx_nm[here] + sign * 0.5 * vector, np.full(here.sum(), sign))
+        for vector, here in zip(vectors, home, strict=True)
+        for sign in (1.0, -1.0)
+    ]
+    number = np.arange(len(vectors))
+    kind = np.repeat([*number, *np.repeat(number, 2)], [len(side) for _, side in (*of_pairs, *guessed)])
+    at, side = (np.concatenate(values) for values in zip(*of_pairs, *guessed, strict=True))
+    order = np.flatnonzero(occupied.query(at)[0] > CLEAR_NM)
+    # Of several at one place the first stays, of a pair if there is one: the tree names the earlier one first.
+    order = np.delete(order, cKDTree(at[order]).query_pairs(SAME_PLACE_NM, output_type="ndarray")[:, 1])
     around = tree.query(at[order], k=min(AROUND, len(yx_nm)))[1].reshape(len(order), -1)
     bright = np.percentile(light[around], BRIGHT_PERCENT, axis=1) if len(order) else np.zeros(0)
-    return Places(at[order], which[order], bright, end[order])
+    return Places(at[order], kind[order], bright, side[order])
 
 
-def _members(
-    yx_nm: np.ndarray, pair: np.ndarray, vector: np.ndarray, typical: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _members(yx_nm: np.ndarray, pair: np.ndarray, typical: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n, 2) middles of the pairs with a vector, and (n,) columns at which they begin and end."""
+    vector = yx_nm[pair[:, 1]] - yx_nm[pair[:, 0]]
     sign = np.where(vector @ typical < 0, -1.0, 1.0)
     some = np.hypot(*(sign[:, None] * vector - typical).T) < SCATTER_NM
     start, end = np.where(sign[some] > 0, pair[some].T, pair[some].T[::-1])
     return 0.5 * (yx_nm[start] + yx_nm[end]), start, end
+
+
+def _brighter(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(n,) 1 or -1 where pairs begin or end at the brighter column, 0 where both are alike."""
+    contrast = np.log(np.maximum(start, 1e-6) / np.maximum(end, 1e-6))
+    return np.asarray(np.sign(contrast) * (np.abs(contrast) > np.log(BRIGHTER)))
 
 
 def _count(yx_nm: np.ndarray, middle_nm: np.ndarray) -> np.ndarray:
