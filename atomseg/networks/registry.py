@@ -15,7 +15,7 @@ from atomseg.errors import ModelError
 from atomseg.networks.card import ModelCard, read_card
 from atomseg.networks.unet import UNet
 
-DEFAULT_MODEL = "unet24.v2"
+DEFAULT_MODEL = "unet24.v3"
 SEARCH_VARIABLE = "ATOMSEG_MODELS"
 WEIGHTS_FILE, CARD_FILE, GOLDEN_FILE = "model.safetensors", "card.json", "golden.npz"
 

@@ -185,7 +185,7 @@ def test_wrong_model_hash(
 def test_unknown_model(invoke: Invoke, write_tif: Write, tmp_path: Path) -> None:
     done = invoke("map", write_tif(tmp_path / "x.tif"), "-o", tmp_path / "out", "--model", "unet99.v7")
     assert done.exit_code == 1
-    assert "unet24.v2" in done.output  # the known ones are listed
+    assert "unet24.v3" in done.output  # the known ones are listed
 
 
 def test_full_disk(invoke: Invoke, write_tif: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

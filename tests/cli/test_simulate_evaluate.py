@@ -153,9 +153,9 @@ def test_evaluating_nothing_is_bad_usage(invoke: Invoke, tmp_path: Path) -> None
 
 
 def test_models_are_listed_and_shown(invoke: Invoke) -> None:
-    assert "unet24.v2" in invoke("models").output
-    card = json.loads(invoke("models", "unet24.v2").output)
-    assert card["id"] == "unet24.v2"
+    assert "unet24.v3" in invoke("models").output
+    card = json.loads(invoke("models", "unet24.v3").output)
+    assert card["id"] == "unet24.v3"
     assert invoke("models", "nobody").exit_code == 1
 
 
