@@ -120,7 +120,7 @@ def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm:
     Parameters
     ----------
     yx_nm, light : numpy.ndarray
-        (N, 2) columns, nm, and (N,) their amplitudes.
+        (N, 2) columns, nm, and (N,) their amplitudes; at least `LEAST_PAIRS`.
     vectors : numpy.ndarray
         (k, 2) of `pair_vectors`.
     others_nm : numpy.ndarray
@@ -146,9 +146,20 @@ def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm:
     order = np.flatnonzero(occupied.query(at)[0] > CLEAR_NM)
     # Of several at one place the first stays, of a pair if there is one: the tree names the earlier one first.
     order = np.delete(order, cKDTree(at[order]).query_pairs(SAME_PLACE_NM, output_type="ndarray")[:, 1])
-    around = tree.query(at[order], k=min(AROUND, len(yx_nm)))[1].reshape(len(order), -1)
-    bright = np.percentile(light[around], BRIGHT_PERCENT, axis=1) if len(order) else np.zeros(0)
+    order = order[_enclosed(at[order], yx_nm, tree)]
+    bright = np.percentile(light[tree.query(at[order], k=AROUND)[1]], BRIGHT_PERCENT, axis=1)
     return Places(at[order], kind[order], bright, side[order])
+
+
+def _enclosed(at_nm: np.ndarray, yx_nm: np.ndarray, tree: cKDTree) -> np.ndarray:
+    """(n,) bool, no half plane at a place is without a column: what lies before a surface is vacuum."""
+    distance, which = tree.query(at_nm, k=2 * AROUND)
+    away = yx_nm[which] - at_nm[:, None]
+    angle = np.arctan2(away[..., 0], away[..., 1])
+    # A column too far away repeats the nearest one's direction.
+    angle = np.sort(np.where(distance < LONGEST_NM, angle, angle[:, :1]), axis=1)
+    gap = np.diff(angle, axis=1, append=angle[:, :1] + 2.0 * np.pi)
+    return np.asarray(gap.max(axis=1) < np.pi)
 
 
 def _members(yx_nm: np.ndarray, pair: np.ndarray, typical: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -79,6 +79,22 @@ def test_columns_whose_partner_is_not_seen_have_places_too():
     assert (distance < 0.03).mean() > 0.99
 
 
+def test_no_light_is_expected_before_a_surface():
+    rng = np.random.default_rng(7)
+    yx, heights, *_ = crystal(rng)
+    half = yx[:, 0] < 3.3
+    places = unlisted.places(yx[half], heights[half], unlisted.pair_vectors(yx[half]), yx[half])
+    # The last row of cations, and columns' scatter of 5 pm.
+    assert places.middle_nm[:, 0].max() < yx[half, 0].max() + 0.02
+    assert places.middle_nm[:, 0].max() > yx[half, 0].max() - ROW
+
+
+def test_columns_with_nothing_between_have_no_places():
+    crowded = 0.2 * np.stack(np.meshgrid(np.arange(12), np.arange(12)), axis=-1).reshape(-1, 2)
+    vectors = np.array([(0.0, 0.4), (0.4, 0.0)])
+    assert not len(unlisted.places(crowded, np.ones(len(crowded)), vectors, crowded).kind)
+
+
 def test_brightness_and_place_are_told(monkeypatch):
     image, yx, _ = image_of(np.random.default_rng(3))
     kinds = kinds_of(image, yx, monkeypatch)
