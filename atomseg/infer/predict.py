@@ -14,6 +14,9 @@ from atomseg.types import Micrograph, Prediction, StageConfig
 
 # The canonical grid is what memory grows with: 24 bytes a pixel of results.
 _MAX_CANONICAL_PX = 400_000_000
+# On tiles of fewer pixels torch may share out single sums among its threads (seen below 13 000 pixels, Intel Xeon): the
+# last digits would depend on how many there are.
+_ONE_THREAD_PX = 32_768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +137,12 @@ def _run(view: Canonical, model: Model, config: InferConfig) -> _Maps:
 def _run_tile(piece: Tensor, tile: Tile, model: Model, maps: _Maps) -> None:
     """Run the network on one tile and write the valid part of its answers."""
     network: UNet = model.network
-    outputs = network(piece[None, None].to(model.device))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if piece.numel() < _ONE_THREAD_PX else threads)
+    try:
+        outputs = network(piece[None, None].to(model.device))
+    finally:
+        torch.set_num_threads(threads)
     keep = (slice(None), *tile.keep)
     maps.heatmap[tile.write] = torch.sigmoid(outputs.heatmap[0][keep])[0].cpu().numpy()
     maps.offset[:, *tile.write] = outputs.offset[0][keep].cpu().numpy()

@@ -11,8 +11,8 @@ film. Columns are judged by where they stand: in the bulk, within 1 nm of the ph
   bound of the joint problem (positions and heights of the column and of the required ones around it, a plane of
   background; `bounds.py`) with what line jitter does to a column of that height added in quadrature,
   `rmse_over_open` by the bound where the other columns, oxygen and lithium, are unknown too, each for itself: they
-  stand 0.15 nm from dim interlayer columns, and only what is common to all of them can be known. `table_over_alone` is the simulator's own bound, a closed form,
-  against the bound without neighbours and jitter.
+  stand 0.15 nm from dim interlayer columns, and only what is common to all of them can be known. `table_over_alone`
+  is the simulator's own bound, a closed form, against the bound without neighbours and jitter.
 - `f1_of_bound` is the F1 of a method that misses and invents nothing and errs by the bound: at low dose the errors of
   wide columns are larger than 50 pm now and then.
 - The grains of a film displace columns and are in no bound; the region `no film` holds the scenes without one.

@@ -8,7 +8,7 @@ import torch
 from atomseg.errors import ConfigError, InputError
 from atomseg.imaging import NormalizeConfig, to_canonical
 from atomseg.infer import InferConfig, infer
-from atomseg.networks import Model, ModelCard, TrainingRecord, UNet, UNetConfig
+from atomseg.networks import Model, ModelCard, TrainingRecord, UNet, UNetConfig, load_model
 from atomseg.types import Calibration, CalibrationOrigin, Micrograph
 
 
@@ -58,6 +58,20 @@ def micrograph(shape=(150, 170), pixel_nm=(0.02, 0.02), seed=0, gain=1.0, offset
     image = 50 + 20 * lattice + rng.normal(0, 5, shape)
     calibration = Calibration(pixel_size_nm=pixel_nm, origin=CalibrationOrigin.USER)
     return Micrograph(image=(gain * image + offset).astype(np.float32), calibration=calibration)
+
+
+@pytest.mark.parametrize("side", [60, 100, 130, 200])
+def test_threads_change_no_digit(side):
+    """Released weights: on random ones the order of a sum was not seen to change."""
+    released, threads, seen = load_model(), torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            seen.append(infer(micrograph((side, side), (0.025, 0.025)), released))
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(threads)
+    assert all(np.array_equal(getattr(seen[0], name), getattr(seen[1], name)) for name in MAPS)
 
 
 MAPS = ("heatmap", "offset_px", "offset_sigma_px", "restored", "crystal")
