@@ -201,7 +201,7 @@ def _settle(
         workers=workers,
     )
     begun = begin(problem, start(seeds_nm, unit, prior))
-    light = unlisted(begun.fit, learned.kinds, prior.shape)
+    light = unlisted(begun.fit, learned.kinds, prior.shape, canvas)
     problem = without(problem, light)
     draw(begun.left, canvas, light, -1.0, workers)
     solved = resume(problem, begun, ~begun.failed)

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from atomseg.localize.model import AMPLITUDE, LEVEL, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, X, Y, draw, residual
 from atomseg.localize.normal import Problem, normal_equations
 from atomseg.localize.solve import Solved, resume
-from atomseg.localize.windows import FWHM_PER_SIGMA
+from atomseg.localize.windows import FWHM_PER_SIGMA, Canvas
 
 # Pairs with something between them: oxygen stands 0.14 to 0.23 nm from the columns on its two sides. Nothing else than
 # the pair may be closer to the middle than this.
@@ -114,7 +114,9 @@ def pair_vectors(yx_nm: np.ndarray) -> np.ndarray:
     return np.asarray(peak[chosen][np.argsort(length[chosen])])
 
 
-def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm: np.ndarray) -> Places:
+def places(
+    yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm: np.ndarray, size_nm: np.ndarray
+) -> Places:
     """Places between columns, and beside columns whose partner is not seen but that have such pairs around them.
 
     Parameters
@@ -125,6 +127,8 @@ def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm:
         (k, 2) of `pair_vectors`.
     others_nm : numpy.ndarray
         (M, 2) all columns, those among them: no place is at one of these.
+    size_nm : numpy.ndarray
+        (2,) height and width of the image: beyond its border columns go on unseen.
     """
     if not len(vectors):
         return Places(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
@@ -146,7 +150,8 @@ def places(yx_nm: np.ndarray, light: np.ndarray, vectors: np.ndarray, others_nm:
     order = np.flatnonzero(occupied.query(at)[0] > CLEAR_NM)
     # Of several at one place the first stays, of a pair if there is one: the tree names the earlier one first.
     order = np.delete(order, cKDTree(at[order]).query_pairs(SAME_PLACE_NM, output_type="ndarray")[:, 1])
-    order = order[_enclosed(at[order], yx_nm, tree)]
+    at_border = ((at[order] < LONGEST_NM) | (at[order] > size_nm - LONGEST_NM)).any(axis=1)
+    order = order[at_border | _enclosed(at[order], yx_nm, tree)]
     bright = np.percentile(light[tree.query(at[order], k=AROUND)[1]], BRIGHT_PERCENT, axis=1)
     return Places(at[order], kind[order], bright, side[order])
 
@@ -214,7 +219,7 @@ def find_kinds(problem: Problem, solved: Solved, seeds_nm: np.ndarray, sample: n
     vectors, fit = pair_vectors(seeds_nm), solved.fit
     if not len(vectors):
         return [], fit
-    expected = places(fit.yx_nm.cpu().numpy(), fit.get(AMPLITUDE).cpu().numpy().astype(float), vectors, seeds_nm)
+    expected = _expected(fit, vectors, seeds_nm, problem.canvas)
     known = np.append(np.isin(np.arange(len(seeds_nm)), sample[~solved.failed.cpu().numpy()]), False)
     told = known[cKDTree(seeds_nm).query(expected.middle_nm, k=ENCLOSING)[1]].all(axis=1)
     at = [expected.take(told & (expected.kind == k)) for k in range(len(vectors))]
@@ -255,11 +260,17 @@ def _corrected(kind: Kind, seen: _Seen, response: float) -> Kind:
     return Kind(kind.vector_nm, share, shift)
 
 
-def unlisted(fit: Fit, kinds: list[Kind], shape: tuple[float, float, float]) -> Fit:
+def _expected(fit: Fit, vectors: np.ndarray, others_nm: np.ndarray, canvas: Canvas) -> Places:
+    """`places` between the columns of a fit."""
+    light = fit.get(AMPLITUDE).cpu().numpy().astype(np.float64)
+    size_nm = np.asarray(canvas.shape) * np.asarray(canvas.step_nm)
+    return places(fit.yx_nm.cpu().numpy(), light, vectors, others_nm, size_nm)
+
+
+def unlisted(fit: Fit, kinds: list[Kind], shape: tuple[float, float, float], canvas: Canvas) -> Fit:
     """The light of the kinds between the columns of a fit whose amplitudes are known, as columns of a common shape."""
-    yx_nm = fit.yx_nm.cpu().numpy()
     vectors = np.array([k.vector_nm for k in kinds]).reshape(-1, 2)
-    return places(yx_nm, fit.get(AMPLITUDE).cpu().numpy().astype(float), vectors, yx_nm).columns(kinds, shape, fit)
+    return _expected(fit, vectors, fit.yx_nm.cpu().numpy(), canvas).columns(kinds, shape, fit)
 
 
 def without(problem: Problem, light: Fit) -> Problem:

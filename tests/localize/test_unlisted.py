@@ -10,6 +10,7 @@ PIXEL, SIGMA_NM, PEAK = (0.02, 0.02), 0.05, 100.0
 PERIOD, ROW, OFFSET, DIM = 0.249, 0.237, 0.083, 0.3
 OXYGEN = 0.08
 SHAPE = (330, 330)
+SIZE = np.array(SHAPE) * PIXEL
 
 
 def crystal(rng, oxygen=OXYGEN, shift_nm=0.012):
@@ -57,14 +58,20 @@ def test_vectors_are_those_of_the_lattice():
     assert np.abs(vectors - expected).max() < 0.01
 
 
+def inside(yx, heights):
+    """Places between columns in the middle of an image so large that its border plays no part, in their own frame."""
+    far = yx + 20.0
+    found = unlisted.places(far, heights, unlisted.pair_vectors(far), far, np.array([60.0, 60.0]))
+    return found.middle_nm - 20.0
+
+
 def test_places_turn_with_the_image():
     rng = np.random.default_rng(1)
     yx, heights, *_ = crystal(rng)
     turn = np.array([(0.0, 1.0), (-1.0, 0.0)])
-    one = unlisted.places(yx, heights, unlisted.pair_vectors(yx), yx)
-    other = unlisted.places(yx @ turn.T, heights, unlisted.pair_vectors(yx @ turn.T), yx @ turn.T)
-    assert len(one.kind) == len(other.kind)
-    distance = np.linalg.norm((one.middle_nm @ turn.T)[:, None] - other.middle_nm[None], axis=2).min(1)
+    one, other = inside(yx, heights), inside(yx @ turn.T, heights)
+    assert len(one) == len(other)
+    distance = np.linalg.norm((one @ turn.T)[:, None] - other[None], axis=2).min(1)
     # Guesses beside lone columns go by the binned vector: half a bin of it.
     assert distance.max() < 0.01
 
@@ -73,7 +80,7 @@ def test_columns_whose_partner_is_not_seen_have_places_too():
     rng = np.random.default_rng(2)
     yx, heights, light, _ = crystal(rng)
     seen = (heights == PEAK) | (rng.random(len(yx)) < 0.5)
-    places = unlisted.places(yx[seen], heights[seen], unlisted.pair_vectors(yx[seen]), yx[seen])
+    places = unlisted.places(yx[seen], heights[seen], unlisted.pair_vectors(yx[seen]), yx[seen], SIZE)
     inner = light[((light > 0.6) & (light < np.array(SHAPE) * PIXEL - 0.6)).all(1)]
     distance = np.linalg.norm(inner[:, None] - places.middle_nm[None], axis=2).min(1)
     assert (distance < 0.03).mean() > 0.99
@@ -83,16 +90,27 @@ def test_no_light_is_expected_before_a_surface():
     rng = np.random.default_rng(7)
     yx, heights, *_ = crystal(rng)
     half = yx[:, 0] < 3.3
-    places = unlisted.places(yx[half], heights[half], unlisted.pair_vectors(yx[half]), yx[half])
+    places = inside(yx[half], heights[half])
     # The last row of cations, and columns' scatter of 5 pm.
-    assert places.middle_nm[:, 0].max() < yx[half, 0].max() + 0.02
-    assert places.middle_nm[:, 0].max() > yx[half, 0].max() - ROW
+    assert places[:, 0].max() < yx[half, 0].max() + 0.02
+    assert places[:, 0].max() > yx[half, 0].max() - ROW
+
+
+def test_the_border_of_the_image_is_no_surface():
+    rng = np.random.default_rng(8)
+    yx, heights, light, _ = crystal(rng)
+    cut = (yx > 0.5).all(axis=1)
+    seen, size = yx[cut] - 0.5, SIZE - 0.5
+    places = unlisted.places(seen, heights[cut], unlisted.pair_vectors(seen), seen, size)
+    first = light[(light[:, 0] > 0.5) & (light[:, 0] < 0.5 + ROW) & (light[:, 1] > 1.0) & (light[:, 1] < 5.0)] - 0.5
+    assert (np.linalg.norm(first[:, None] - places.middle_nm[None], axis=2).min(1) < 0.03).all()
 
 
 def test_columns_with_nothing_between_have_no_places():
     crowded = 0.2 * np.stack(np.meshgrid(np.arange(12), np.arange(12)), axis=-1).reshape(-1, 2)
     vectors = np.array([(0.0, 0.4), (0.4, 0.0)])
-    assert not len(unlisted.places(crowded, np.ones(len(crowded)), vectors, crowded).kind)
+    far = crowded + 20.0
+    assert not len(unlisted.places(far, np.ones(len(far)), vectors, far, np.array([60.0, 60.0])).kind)
 
 
 def test_brightness_and_place_are_told(monkeypatch):
