@@ -27,7 +27,7 @@ from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, strongest
 from atomseg.localize.solve import Solved, begin, neighbour_pairs, resume
-from atomseg.localize.unlisted import unlisted, without
+from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
 from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
@@ -168,7 +168,9 @@ def _fit_columns(
     seeds_nm = torch.from_numpy(seeds * np.asarray(step)).to(device)
     size = bins(step)
     coarse = binned(canvas, size)
-    problem, solved, light, alone = _settle(coarse, seeds_nm - _origin(canvas, size), chance, config, workers)
+    problem, solved, kinds, alone = _settle(coarse, seeds_nm - _origin(canvas, size), chance, config, workers)
+    # Between columns where they are now: seeds lag behind displacements, and light in a wrong place would pull with it.
+    light = unlisted(solved.fit, kinds, problem.prior.shape, coarse)
     problem, solved = _finish(canvas, size, problem, solved, light)
     return _columns(problem, solved, probability=chance[alone], seed_sigma_nm=sigma[alone], offset=offset, scale=scale)
 
@@ -180,8 +182,8 @@ def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
 
 def _settle(
     canvas: Canvas, seeds_nm: torch.Tensor, chance: np.ndarray, config: LocalizeConfig, workers: int
-) -> tuple[Problem, Solved, Fit, np.ndarray]:
-    """The joint fit from the seeds, and the light between columns that was taken out before.
+) -> tuple[Problem, Solved, list[Kind], np.ndarray]:
+    """The joint fit from the seeds, and the kinds of pairs whose light was taken out before.
 
     Of columns that run into the same maximum the most probable stays; the indices of those that stay are given.
     """
@@ -207,7 +209,7 @@ def _settle(
     solved = resume(problem, begun, ~begun.failed)
     alone = strongest(solved.fit.yx_nm.cpu().numpy(), chance, SAME_COLUMN_NM)
     if len(alone) == len(seeds_nm):
-        return problem, solved, light, alone
+        return problem, solved, learned.kinds, alone
     rows = torch.from_numpy(alone).to(seeds_nm.device)
     gone = np.setdiff1d(np.arange(len(seeds_nm)), alone)
     yx_nm = solved.fit.yx_nm.cpu().numpy()
@@ -221,21 +223,21 @@ def _settle(
         bounded=solved.bounded[rows],
         iterations=0,
     )
-    return problem, resume(problem, kept, torch.from_numpy(near).to(seeds_nm.device)), light, alone
+    return problem, resume(problem, kept, torch.from_numpy(near).to(seeds_nm.device)), learned.kinds, alone
 
 
 def _finish(
     canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Solved, light: Fit
 ) -> tuple[Problem, Solved]:
     """The last rounds, on the original pixels and with the weights of maximum likelihood."""
-    left, fit = solved.left, solved.fit
+    fit = solved.fit
     if size != (1, 1):
         fit, light = (
             replace(sharp, yx_nm=sharp.yx_nm + _origin(canvas, size))
             for sharp in (sharpen(f, canvas.step_nm, size) for f in (fit, light))
         )
-        problem = without(replace(problem, canvas=canvas), light)
-        left = residual(problem.canvas, fit, problem.workers)
+    problem = without(replace(problem, canvas=canvas), light)
+    left = residual(problem.canvas, fit, problem.workers)
     problem = replace(
         problem,
         seeds_nm=problem.seeds_nm + _origin(canvas, size),
