@@ -65,10 +65,22 @@ def find_peaks(prediction: Prediction, merge_nm: float, min_crystal: float = 0.0
     kept = strongest(centre * prediction.pixel_size_nm, probability, merge_nm)
     kept = kept[crystal_around(centre[kept], prediction.crystal[row, col][kept]) >= min_crystal]
     yx_px = prediction.to_input_px(centre[kept])
-    shape = np.asarray(prediction.input_shape)
-    inside = ((yx_px > -0.5) & (yx_px < shape - 0.5)).all(1)
+    inside = in_view(yx_px, prediction.input_shape)
     sigma = prediction.offset_sigma_px[row, col].astype(np.float64)[kept, None] * np.asarray(prediction.scale)
     return Peaks(yx_px[inside], probability[kept][inside], sigma[inside])
+
+
+def in_view(yx_px: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(N,) bool, the position lies on a pixel of the image: pixel centres are integers.
+
+    Parameters
+    ----------
+    yx_px : numpy.ndarray
+        (N, 2) float64, pixels.
+    shape : tuple of int
+        (H, W) of the image.
+    """
+    return np.asarray(((yx_px >= -0.5) & (yx_px < np.asarray(shape) - 0.5)).all(axis=1))
 
 
 def crystal_around(yx: np.ndarray, probability: np.ndarray) -> np.ndarray:

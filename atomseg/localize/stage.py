@@ -25,7 +25,7 @@ from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixe
 from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, residual, whole_windows
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
-from atomseg.localize.peaks import find_peaks, strongest
+from atomseg.localize.peaks import find_peaks, in_view, strongest
 from atomseg.localize.solve import Solved, begin, neighbour_pairs, resume
 from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
@@ -74,7 +74,8 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     Returns
     -------
     Columns
-        Sorted by row, then column. Columns that the fit could not improve are flagged and stay at the network's place.
+        Sorted by row, then column. Columns that the fit could not improve are flagged and stay at the network's place;
+        columns whose centre lies outside the image are left out.
     """
     peaks = find_peaks(prediction, config.merge_nm, config.min_crystal)
     found = fit_columns(
@@ -90,7 +91,10 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     table = found.table
     light, error, chance = (table[name].to_numpy(float) for name in ("amplitude", "amplitude_err", "probability"))
     dim = unseen(found.yx_nm, light, error, chance, config.min_significance)
-    kept = table[~(dim & (table["probability"] < config.sure_probability))].reset_index(drop=True)
+    seen = ~(dim & (chance < config.sure_probability))
+    # A fit can end outside the image: light of a column in the next field of view, which helped its neighbours' fit.
+    inside = in_view(table[["y_px", "x_px"]].to_numpy(float), micrograph.image.shape)
+    kept = table[seen & inside].reset_index(drop=True)
     return Columns(kept.assign(id=np.arange(len(kept))))
 
 

@@ -110,3 +110,21 @@ def test_strongest_keeps_the_high_ones_and_what_only_touched_removed_ones():
 def test_config_refuses_what_makes_no_sense(name):
     with pytest.raises(ConfigError, match=f"localize.{name} is -1; allowed"):
         LocalizeConfig(**{name: -1})
+
+
+def test_a_column_whose_centre_lies_outside_the_image_is_not_listed():
+    rng = np.random.default_rng(8)
+    yx = np.array([(y, x) for y in (-1.5, 12.0, 26.0, 40.0) for x in range(8, 60, 14)])
+    grid_y, grid_x = np.mgrid[:48, :60]
+    light = sum(np.exp(-0.5 * ((grid_y - y) ** 2 + (grid_x - x) ** 2) / 2.5**2) for y, x in yx)
+    micrograph = Micrograph(
+        rng.poisson(100.0 + 4000.0 * light).astype(np.float32),
+        Calibration((CANONICAL_NM, CANONICAL_NM), CalibrationOrigin.USER),
+    )
+    # The network sees the light of the first row at the border and puts it inside.
+    clipped = np.maximum(yx, 0.0)
+    prediction = predicted(clipped, light.shape, (1.0, 1.0), light.shape)
+    assert len(find_peaks(prediction, 0.08)) == len(yx)
+    table = localize(micrograph, prediction, LocalizeConfig()).table
+    assert len(table) == len(yx) - 4
+    assert table["y_px"].min() > 10.0
