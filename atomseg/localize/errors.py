@@ -1,5 +1,6 @@
 """Errors of the fitted columns from the Fisher information, with neighbours and nuisance parameters."""
 
+import numpy as np
 import torch
 
 from atomseg.localize.model import LEVEL, N_PARAMETERS, Fit, derivatives, put
@@ -35,16 +36,27 @@ def covariances(problem: Problem, fit: Fit, normal: Normal) -> torch.Tensor:
     torch.Tensor
         (N, 9, 9) float64, in canvas intensity and typical standard deviations.
     """
-    own = normal.curvature.double()
-    scale = torch.diagonal(own, dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
-    own = own * scale[:, :, None] * scale[:, None, :]
-    own = own + 1e-9 * torch.eye(N_PARAMETERS, dtype=own.dtype, device=own.device)
+    own, scale = _scaled(normal)
     alone = torch.linalg.inv(own)
     added = _from_pairs(problem, fit, own, alone, scale)
     least, extra = torch.diagonal(alone, dim1=1, dim2=2), torch.diagonal(added, dim1=1, dim2=2)
     # A neighbour adds errors, it takes none away.
     added = added + torch.diag_embed((-extra).clamp_min(0.0).minimum(least))
     return (alone + added) * scale[:, :, None] * scale[:, None, :]
+
+
+def lone_errors(normal: Normal) -> np.ndarray:
+    """(n, 9) float64 standard errors of the parameters with the neighbours held, in units as in `covariances`."""
+    own, scale = _scaled(normal)
+    return np.asarray((torch.diagonal(torch.linalg.inv(own), dim1=1, dim2=2).sqrt() * scale).cpu())
+
+
+def _scaled(normal: Normal) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, 9, 9) float64 curvature with a unit diagonal, and what it was scaled by on each side, (n, 9)."""
+    own = normal.curvature.double()
+    scale = torch.diagonal(own, dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
+    own = own * scale[:, :, None] * scale[:, None, :]
+    return own + 1e-9 * torch.eye(N_PARAMETERS, dtype=own.dtype, device=own.device), scale
 
 
 def _from_pairs(

@@ -7,6 +7,7 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
+from atomseg.localize.sites import on_known_sites
 from atomseg.types import Prediction
 
 # Peaks are looked for in a disc of this radius: half the smallest distance of two columns that a network separates.
@@ -14,6 +15,9 @@ PEAK_RADIUS_NM = 0.05
 # Peaks around one, itself included, that are asked together whether this is crystal. Speckle of an amorphous film can
 # be as fine as columns are, and one grain of it looks like one; two dozen of them do not look like a lattice.
 AROUND = 25
+# Peaks from here up to the network's own threshold are looked at where others of their kind are sure; lower ones are
+# hardly ever columns whose light is clear.
+DOUBTED = 0.25
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class Peaks:
 
 
 def find_peaks(prediction: Prediction, merge_nm: float, min_crystal: float = 0.0) -> Peaks:
-    """Local maxima of the heat map above its own threshold, in crystal, moved by the predicted offset.
+    """Local maxima of the heat map in crystal, moved by the predicted offset.
+
+    Those above the network's threshold, and doubted ones on sites where the image has columns (`sites`).
 
     Parameters
     ----------
@@ -59,10 +65,12 @@ def find_peaks(prediction: Prediction, merge_nm: float, min_crystal: float = 0.0
     reach = max(1, int(PEAK_RADIUS_NM / prediction.pixel_size_nm))
     yy, xx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     highest = maximum_filter(heat, footprint=yy**2 + xx**2 <= reach**2 + 0.5, mode="constant", cval=-1.0)
-    row, col = np.nonzero((heat >= highest) & (heat > prediction.heatmap_threshold))
+    row, col = np.nonzero((heat >= highest) & (heat > min(DOUBTED, prediction.heatmap_threshold)))
     centre = np.stack([row, col], axis=-1).astype(np.float64) + prediction.offset_px[:, row, col].T
     probability = heat[row, col].astype(np.float64)
     kept = strongest(centre * prediction.pixel_size_nm, probability, merge_nm)
+    sure = probability[kept] > prediction.heatmap_threshold
+    kept = kept[sure | on_known_sites(centre[kept] * prediction.pixel_size_nm, sure)]
     kept = kept[crystal_around(centre[kept], prediction.crystal[row, col][kept]) >= min_crystal]
     yx_px = prediction.to_input_px(centre[kept])
     inside = in_view(yx_px, prediction.input_shape)

@@ -123,6 +123,23 @@ def relaxation(n: int, pairs: torch.Tensor, distance_nm: torch.Tensor, unit_nm: 
     return (1.0 / (1.0 + 0.5 * total))[:, None].to(torch.float32)
 
 
+def only(problem: Problem, solved: Solved, rows: np.ndarray) -> tuple[Problem, Solved]:
+    """The problem and its state with `rows`, (n,) int64, and no other columns."""
+    if len(rows) == len(problem.seeds_nm):
+        return problem, solved
+    some = torch.from_numpy(rows).to(problem.seeds_nm.device)
+    fit = solved.fit.take(some)
+    kept = Solved(
+        fit=fit,
+        left=residual(problem.canvas, fit, problem.workers),
+        failed=solved.failed[some],
+        unrest_nm=solved.unrest_nm[some],
+        bounded=solved.bounded[some],
+        iterations=0,
+    )
+    return replace(problem, seeds_nm=problem.seeds_nm[some], radius_nm=problem.radius_nm[some]), kept
+
+
 @dataclass(frozen=True)
 class _Motion:
     """What columns remember: the share of a step that each takes, its bound, the last step, what is no step (nm)."""

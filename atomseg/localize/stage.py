@@ -9,6 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from atomseg.localize.config import LocalizeConfig
+from atomseg.localize.doubt import clear, too_faint
 from atomseg.localize.errors import covariances
 from atomseg.localize.evidence import unseen
 from atomseg.localize.jitter import line_jitter
@@ -26,7 +27,7 @@ from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, resid
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, in_view, strongest
-from atomseg.localize.solve import Solved, begin, neighbour_pairs, resume
+from atomseg.localize.solve import Solved, begin, neighbour_pairs, only, resume
 from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
@@ -86,12 +87,14 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
         probability=peaks.probability,
         seed_sigma_nm=peaks.sigma_px * np.asarray(micrograph.calibration.pixel_size_nm),
         invalid=micrograph.invalid,
+        doubted=peaks.probability <= prediction.heatmap_threshold,
         device=device,
     )
     table = found.table
     light, error, chance = (table[name].to_numpy(float) for name in ("amplitude", "amplitude_err", "probability"))
     dim = unseen(found.yx_nm, light, error, chance, config.min_significance)
     seen = ~(dim & (chance < config.sure_probability))
+    seen &= (chance > prediction.heatmap_threshold) | clear(found.yx_nm, light, error, found.sigma_nm)
     # A fit can end outside the image: light of a column in the next field of view, which helped its neighbours' fit.
     inside = in_view(table[["y_px", "x_px"]].to_numpy(float), micrograph.image.shape)
     kept = table[seen & inside].reset_index(drop=True)
@@ -107,6 +110,7 @@ def fit_columns(
     probability: np.ndarray | None = None,
     seed_sigma_nm: np.ndarray | float = SEED_SIGMA_NM,
     invalid: np.ndarray | None = None,
+    doubted: np.ndarray | None = None,
     device: str = "cpu",
 ) -> Columns:
     """Joint sub-pixel fit of columns that were found before.
@@ -127,6 +131,8 @@ def fit_columns(
         Error of the starting positions, (N, 2) or one, nm: what a failed column is given.
     invalid : numpy.ndarray or None
         (H, W) bool, True for pixels to leave out.
+    doubted : numpy.ndarray or None
+        (N,) bool, starting positions that are left out unless their light is clearly seen; not all of them.
     device : str
         Where to compute, as torch names it.
 
@@ -135,6 +141,11 @@ def fit_columns(
     Columns
         With `amplitude_err` beside the localization fields, in the order of the starting positions; of several that end
         on the same spot only the most probable is kept.
+
+    Raises
+    ------
+    ValueError
+        If all starting positions are doubted.
     """
     with fit_workers(device) as workers:
         return _fit_columns(
@@ -145,6 +156,7 @@ def fit_columns(
             probability=probability,
             seed_sigma_nm=seed_sigma_nm,
             invalid=invalid,
+            doubted=doubted,
             device=device,
             workers=workers,
         )
@@ -159,6 +171,7 @@ def _fit_columns(
     probability: np.ndarray | None,
     seed_sigma_nm: np.ndarray | float,
     invalid: np.ndarray | None,
+    doubted: np.ndarray | None,
     device: str,
     workers: int,
 ) -> Columns:
@@ -172,11 +185,16 @@ def _fit_columns(
     seeds_nm = torch.from_numpy(seeds * np.asarray(step)).to(device)
     size = bins(step)
     coarse = binned(canvas, size)
-    problem, solved, kinds, alone = _settle(coarse, seeds_nm - _origin(canvas, size), chance, config, workers)
+    doubt = np.zeros(len(seeds), dtype=bool) if doubted is None else np.asarray(doubted, dtype=bool)
+    if doubt.all():
+        raise ValueError(f"all {len(seeds)} starting positions are doubted; one at least has to be sure")
+    problem, solved, kinds, stays = _settle(
+        coarse, seeds_nm - _origin(canvas, size), chance, doubt, config=config, workers=workers
+    )
     # Between columns where they are now: seeds lag behind displacements, and light in a wrong place would pull with it.
     light = unlisted(solved.fit, kinds, problem.prior.shape, coarse)
     problem, solved = _finish(canvas, size, problem, solved, light)
-    return _columns(problem, solved, probability=chance[alone], seed_sigma_nm=sigma[alone], offset=offset, scale=scale)
+    return _columns(problem, solved, probability=chance[stays], seed_sigma_nm=sigma[stays], offset=offset, scale=scale)
 
 
 def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
@@ -185,13 +203,20 @@ def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _settle(
-    canvas: Canvas, seeds_nm: torch.Tensor, chance: np.ndarray, config: LocalizeConfig, workers: int
+    canvas: Canvas,
+    seeds_nm: torch.Tensor,
+    chance: np.ndarray,
+    doubt: np.ndarray,
+    *,
+    config: LocalizeConfig,
+    workers: int,
 ) -> tuple[Problem, Solved, list[Kind], np.ndarray]:
     """The joint fit from the seeds, and the kinds of pairs whose light was taken out before.
 
-    Of columns that run into the same maximum the most probable stays; the indices of those that stay are given.
+    Of columns that run into the same maximum the most probable stays, of doubted ones those that are clearly seen; the
+    indices of those that stay are given.
     """
-    learned = learn(canvas, seeds_nm, config.window_fwhm, workers)
+    learned = learn(canvas, seeds_nm[torch.from_numpy(~doubt).to(seeds_nm.device)], config.window_fwhm, workers)
     unit, noise, prior = learned.unit_nm, learned.noise, learned.prior
     radius = window_radius_nm(seeds_nm.cpu().numpy(), unit, canvas.step_nm, config.window_fwhm)
     problem = Problem(
@@ -207,27 +232,20 @@ def _settle(
         workers=workers,
     )
     begun = begin(problem, start(seeds_nm, unit, prior))
+    stays = np.flatnonzero(~too_faint(problem, begun, doubt))
+    problem, begun = only(problem, begun, stays)
     light = unlisted(begun.fit, learned.kinds, prior.shape, canvas)
     problem = without(problem, light)
     draw(begun.left, canvas, light, -1.0, workers)
     solved = resume(problem, begun, ~begun.failed)
-    alone = strongest(solved.fit.yx_nm.cpu().numpy(), chance, SAME_COLUMN_NM)
-    if len(alone) == len(seeds_nm):
-        return problem, solved, learned.kinds, alone
-    rows = torch.from_numpy(alone).to(seeds_nm.device)
-    gone = np.setdiff1d(np.arange(len(seeds_nm)), alone)
     yx_nm = solved.fit.yx_nm.cpu().numpy()
-    near = cKDTree(yx_nm[gone]).query(yx_nm[alone])[0] < float(problem.radius_nm.max()) + 3.0 * unit
-    problem = replace(problem, seeds_nm=seeds_nm[rows], radius_nm=problem.radius_nm[rows])
-    kept = Solved(
-        fit=solved.fit.take(rows),
-        left=residual(problem.canvas, solved.fit.take(rows), workers),
-        failed=solved.failed[rows],
-        unrest_nm=solved.unrest_nm[rows],
-        bounded=solved.bounded[rows],
-        iterations=0,
-    )
-    return problem, resume(problem, kept, torch.from_numpy(near).to(seeds_nm.device)), learned.kinds, alone
+    alone = strongest(yx_nm, chance[stays], SAME_COLUMN_NM)
+    if len(alone) < len(stays):
+        gone = np.setdiff1d(np.arange(len(stays)), alone)
+        near = cKDTree(yx_nm[gone]).query(yx_nm[alone])[0] < float(problem.radius_nm.max()) + 3.0 * unit
+        problem, solved = only(problem, solved, alone)
+        solved = resume(problem, solved, torch.from_numpy(near).to(seeds_nm.device))
+    return problem, solved, learned.kinds, stays[alone]
 
 
 def _finish(

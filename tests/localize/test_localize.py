@@ -1,5 +1,7 @@
 """From a prediction to columns: peaks, refinement, what is dropped and what is flagged."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -128,3 +130,37 @@ def test_a_column_whose_centre_lies_outside_the_image_is_not_listed():
     table = localize(micrograph, prediction, LocalizeConfig()).table
     assert len(table) == len(yx) - 4
     assert table["y_px"].min() > 10.0
+
+
+def test_doubted_peaks_are_columns_where_their_light_is_clear():
+    rng = np.random.default_rng(9)
+    yx = np.array([(y, x) for y in range(8, 160, 12) for x in range(8, 160, 12)], dtype=float)
+    # A chessboard of bright and other sites. Of these half are as bright, a quarter dim, a quarter empty; the network
+    # doubts the dim and the empty ones alike.
+    other = (yx.sum(1) - 16) // 12 % 2 == 1
+    draw = rng.random(len(yx))
+    height = np.where(~other | (draw < 0.5), 1.0, np.where(draw < 0.75, 0.15, 0.0))
+    grid_y, grid_x = np.mgrid[:160, :160]
+    light = sum(
+        h * np.exp(-0.5 * ((grid_y - y) ** 2 + (grid_x - x) ** 2) / 2.5**2)
+        for h, (y, x) in zip(height, yx, strict=True)
+    )
+    micrograph = Micrograph(
+        rng.poisson(200.0 + 2000.0 * light).astype(np.float32),
+        Calibration((CANONICAL_NM, CANONICAL_NM), CalibrationOrigin.USER),
+    )
+    prediction = predicted(yx, light.shape, (1.0, 1.0), light.shape)
+    doubted = height < 1.0
+    heat = prediction.heatmap.copy()
+    for y, x in yx[doubted].astype(int):
+        heat[y - 5 : y + 6, x - 5 : x + 6] *= 0.4
+    told = dataclasses.replace(prediction, heatmap=heat)
+    table = localize(micrograph, told, LocalizeConfig()).table
+    found = {(round(y), round(x)) for y, x in table[["y_px", "x_px"]].to_numpy()}
+    assert found == {(int(y), int(x)) for y, x in yx[height > 0]}
+    assert (table["probability"] < 0.5).sum() == ((height > 0) & doubted).sum()
+    # Without others of their kind that are sure, doubted peaks are none.
+    everywhere = dataclasses.replace(prediction, heatmap=np.where(heat > 0.45, heat, 0.0).astype(np.float32))
+    lone = everywhere.heatmap.copy()
+    lone[2, 2] = 0.4
+    assert len(find_peaks(dataclasses.replace(everywhere, heatmap=lone), 0.08)) == len(find_peaks(everywhere, 0.08))
