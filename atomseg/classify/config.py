@@ -20,7 +20,8 @@ class ClassifyConfig(StageConfig):
         Largest relative error of the calibration that is still recognised as a layered oxide (0 to 0.15). Uncorrected
         scan calibrations are commonly 3 to 5 % off.
     ratio_range : tuple of float
-        Allowed ratio of TM layer spacing to in-plane period; the phases span 1.79 to 1.97, scan distortion adds 3 %.
+        Allowed ratio of TM layer spacing to in-plane period; the phases span 1.79 to 1.97, scan distortion
+        (3 %) and strain add 4.5 %.
     occupancy_threshold : float
         Interlayer occupancy from which a region is called rocksalt.
     occupancy_systematic : float
@@ -40,7 +41,7 @@ class ClassifyConfig(StageConfig):
     """
 
     scale_tolerance: float = 0.07
-    ratio_range: tuple[float, float] = (1.74, 2.03)
+    ratio_range: tuple[float, float] = (1.71, 2.06)
     occupancy_threshold: float = 0.5
     occupancy_systematic: float = 0.06
     shift_systematic_nm: float = 0.012

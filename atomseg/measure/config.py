@@ -25,7 +25,8 @@ class MeasureConfig(StageConfig):
     point_spacing_nm : float
         Distance of surface points along the edge.
     closing_nm : float
-        Layered islands narrower than twice this inside the reconstructed zone belong to it (its envelope).
+        Layered islands narrower than twice this inside the reconstructed zone belong to it (its envelope); between
+        patches that are wider, gaps up to the width of the narrower one.
     attached_nm : float
         Reconstructed crystal that begins within this depth belongs to the surface.
     detection_limit_nm : float

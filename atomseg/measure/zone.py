@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, maximum, minimum
 from skimage.measure import label
 
 from atomseg.imaging import large_parts
@@ -58,10 +58,47 @@ def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
     attached = np.zeros(parts.max() + 1, dtype=bool)
     attached[np.unique(parts[below_surface & broad])] = True
     attached[0] = False
+    gap_nm = _attach_wide(attached, np.where(broad, parts, 0), 2.0 * config.closing_nm, maps.step_nm)
     mine = broad & attached[parts]
-    zone = _closed(mine, config.closing_nm, maps.step_nm) & maps.crystal
+    zone = _closed(mine, max(config.closing_nm, 0.5 * gap_nm), maps.step_nm) & maps.crystal
     hidden = large_parts(broad & ~mine, HIDDEN_NM2 / (maps.step_nm[0] * maps.step_nm[1]), diagonal=True)
     return Zone(zone, reconstructed & zone, hidden)
+
+
+def _attach_wide(attached: np.ndarray, parts: np.ndarray, least_nm: float, step_nm: tuple[float, float]) -> float:
+    """Attach, in place, parts that are nearer to an attached one than either is wide; the widest gap bridged, nm.
+
+    A thick disordered layer is made of patches as wide as the layered crystal between them, and where one of them does
+    not touch the next in this plane it does in another. Skins and specks, not wider than `least_nm`, bridge nothing.
+
+    Parameters
+    ----------
+    attached : numpy.ndarray
+        (n + 1,) bool by label.
+    parts : numpy.ndarray
+        (H, W) int labels of reconstructed crystal, 0 for none.
+    least_nm : float
+        Width from which on a part bridges gaps.
+    step_nm : tuple of float
+        Grid steps (y, x).
+    """
+    if attached[1:].all() or not attached.any():
+        return 0.0
+    half = maximum(distance_transform_edt(parts > 0, sampling=step_nm), parts, np.arange(len(attached)))
+    width = 2.0 * np.asarray(half)
+    waiting = np.flatnonzero(~attached & (width > least_nm))
+    waiting = waiting[waiting > 0]
+    reached = np.flatnonzero(attached & (width > least_nm)).tolist()
+    widest_nm = 0.0
+    while reached and len(waiting):
+        one = reached.pop()
+        gaps = np.asarray(minimum(distance_transform_edt(parts != one, sampling=step_nm), parts, waiting))
+        near = gaps <= np.minimum(width[one], width[waiting])
+        attached[waiting[near]] = True
+        reached += waiting[near].tolist()
+        widest_nm = float(gaps[near].max(initial=widest_nm))
+        waiting = waiting[~near]
+    return widest_nm
 
 
 def _opened(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:

@@ -289,6 +289,21 @@ def test_patches_deep_below_an_intact_surface_are_told_of():
     assert measure(phase_map(slab(y - 3, 2.0)), calibration(), CONFIG).summary.hidden_from_nm is None
 
 
+@pytest.mark.parametrize(
+    ("skin_nm", "gap_nm", "patch_nm", "thickness_nm"),
+    [(5.0, 4.0, 6.0, 15.0), (5.0, 4.0, 3.5, 5.0), (2.5, 4.0, 6.0, 2.5), (5.0, 5.5, 6.0, 5.0)],
+    ids=["both wider than the gap", "narrow patch", "thin skin", "gap wider than the layer"],
+)
+def test_wide_patches_belong_together_across_gaps_narrower_than_they_are(skin_nm, gap_nm, patch_nm, thickness_nm):
+    y, _ = coordinates(30.0, 0.05)
+    depth = y - 3.0
+    labels = slab(depth, skin_nm)
+    labels[(depth > skin_nm + gap_nm) & (depth < skin_nm + gap_nm + patch_nm)] = Phase.ROCKSALT
+    summary = measure(phase_map(labels), calibration(0.05), CONFIG).summary
+    assert abs(summary.mean_nm - thickness_nm) < EXACT_NM
+    assert (summary.hidden_from_nm is None) == (thickness_nm > skin_nm)
+
+
 def test_behind_a_patchy_layer_a_short_layered_stretch_is_no_bulk():
     y, x = coordinates(24.0, 0.05)
     depth = y - 3.0
