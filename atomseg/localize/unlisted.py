@@ -229,9 +229,13 @@ def find_kinds(problem: Problem, solved: Solved, seeds_nm: np.ndarray, sample: n
     believed = np.array([s.errors > LEAST_ERRORS and s.share < MOST_LIGHT for s in seen])
     if not believed.any():
         return [], fit
-    response = np.full(len(kinds), USUAL_RESPONSE)
-    for _ in range(TURNS):
-        drawn, before = kinds, seen
+    drawn, response = kinds, np.full(len(kinds), USUAL_RESPONSE)
+    for turn in range(TURNS):
+        if turn > 0:
+            before = seen
+            seen = [_seen(problem, state.left, some, kind, fit) for some, kind in zip(at, kinds, strict=True)]
+            response = np.array([_response(*each) for each in zip(drawn, kinds, before, seen, strict=True)])
+        drawn = kinds
         kinds = [
             _corrected(kind, s, r) if ok else kind
             for kind, s, r, ok in zip(drawn, seen, response, believed, strict=True)
@@ -239,8 +243,6 @@ def find_kinds(problem: Problem, solved: Solved, seeds_nm: np.ndarray, sample: n
         lighter = without(problem, expected.columns(kinds, problem.prior.shape, fit))
         left = residual(lighter.canvas, state.fit, problem.workers)
         state = resume(lighter, replace(state, left=left, iterations=0), ~solved.failed)
-        seen = [_seen(problem, state.left, some, kind, fit) for some, kind in zip(at, kinds, strict=True)]
-        response = np.array([_response(*pair) for pair in zip(drawn, kinds, before, seen, strict=True)])
     return [kind for kind, ok in zip(kinds, believed, strict=True) if ok], state.fit
 
 
