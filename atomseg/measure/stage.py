@@ -10,7 +10,7 @@ from atomseg.measure.overlayer import Overlayer, find_overlayer, light_on_grid
 from atomseg.measure.rays import Depths, Neighbours, cast, depth_map, smooth_occupancy
 from atomseg.measure.statistics import point_interval, summarize_points
 from atomseg.measure.surface import Maps, Surface, find_surfaces, sample_maps, smoother_normals
-from atomseg.measure.zone import find_zone
+from atomseg.measure.zone import Zone, find_zone
 from atomseg.types import Calibration, LatticeFrame, Micrograph, PhaseMap, ReconstructionProfile, ThicknessSummary
 from atomseg.types.reconstruction import MEASURED_FIELDS, PROFILE_FIELDS
 
@@ -52,7 +52,10 @@ def measure(
     if not surfaces:
         points = pd.DataFrame({name: pd.Series(dtype=float) for name in (*PROFILE_FIELDS, *MEASURED_FIELDS)})
         return ReconstructionProfile(points=points, faults=faults, depth_nm=depth)
-    points = _all_points(maps, surfaces, phases.frames[0], pixel=pixel, config=config, micrograph=micrograph)
+    zone = find_zone(maps, config)
+    points = _all_points(
+        maps, zone, surfaces, frame=phases.frames[0], pixel=pixel, config=config, micrograph=micrograph
+    )
     # Rays that leave the view at once say nothing.
     judged = points[points["available_nm"] >= config.detection_limit_nm]
     if len(judged) == 0:
@@ -68,21 +71,22 @@ def measure(
         depth_nm=depth,
         summary=summarize_points(judged, config),
         surfaces=each,
-        warnings=(*_unlike(each), *_warnings(judged), *_hidden(judged)),
+        warnings=(*_unlike(each), *_warnings(judged), *_bridged(zone), *_hidden(judged)),
     )
 
 
 def _all_points(
     maps: Maps,
+    zone: Zone,
     surfaces: list[Surface],
-    frame: LatticeFrame,
     *,
+    frame: LatticeFrame,
     pixel: tuple[float, float],
     config: MeasureConfig,
     micrograph: Micrograph | None,
 ) -> pd.DataFrame:
     """thickness.csv."""
-    zone, occupancy, neighbours = find_zone(maps, config), smooth_occupancy(maps), Neighbours.of(surfaces)
+    occupancy, neighbours = smooth_occupancy(maps), Neighbours.of(surfaces)
     light = None if micrograph is None else light_on_grid(micrograph, maps)
     tables = []
     for k, found in enumerate(surfaces):
@@ -136,6 +140,16 @@ def _points(
             "overlayer_event": np.zeros(n, dtype=int) if cover is None else cover.event,
             "surface_kind": surface.kind,
         }
+    )
+
+
+def _bridged(zone: Zone) -> tuple[str, ...]:
+    """A sentence where patches that do not touch were taken as one layer."""
+    if zone.gap_nm <= 0:
+        return ()
+    return (
+        f"patches of the layer do not touch in this plane: gaps of intact crystal up to {zone.gap_nm:.1f} nm, narrower "
+        "than the patches are, count as islands in it",
     )
 
 

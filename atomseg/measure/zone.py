@@ -33,11 +33,14 @@ class Zone:
         (H, W) bool, the reconstructed crystal in it: the islands left out.
     hidden : numpy.ndarray
         (H, W) bool, reconstructed crystal that no surface reaches: below an intact skin, or deep in the bulk.
+    gap_nm : float
+        Widest gap of intact crystal across which wide patches were taken as one layer, nm; 0 where none was.
     """
 
     attached: np.ndarray
     reconstructed: np.ndarray
     hidden: np.ndarray
+    gap_nm: float = 0.0
 
 
 def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
@@ -62,7 +65,7 @@ def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
     mine = broad & attached[parts]
     zone = _closed(mine, max(config.closing_nm, 0.5 * gap_nm), maps.step_nm) & maps.crystal
     hidden = large_parts(broad & ~mine, HIDDEN_NM2 / (maps.step_nm[0] * maps.step_nm[1]), diagonal=True)
-    return Zone(zone, reconstructed & zone, hidden)
+    return Zone(zone, reconstructed & zone, hidden, gap_nm)
 
 
 def _attach_wide(attached: np.ndarray, parts: np.ndarray, least_nm: float, step_nm: tuple[float, float]) -> float:

@@ -1,5 +1,7 @@
 """The measurement on phase maps drawn by hand: layers of known depth in known geometry."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -299,9 +301,13 @@ def test_wide_patches_belong_together_across_gaps_narrower_than_they_are(skin_nm
     depth = y - 3.0
     labels = slab(depth, skin_nm)
     labels[(depth > skin_nm + gap_nm) & (depth < skin_nm + gap_nm + patch_nm)] = Phase.ROCKSALT
-    summary = measure(phase_map(labels), calibration(0.05), CONFIG).summary
-    assert abs(summary.mean_nm - thickness_nm) < EXACT_NM
-    assert (summary.hidden_from_nm is None) == (thickness_nm > skin_nm)
+    profile = measure(phase_map(labels), calibration(0.05), CONFIG)
+    together = thickness_nm > skin_nm
+    assert abs(profile.summary.mean_nm - thickness_nm) < EXACT_NM
+    assert (profile.summary.hidden_from_nm is None) == together
+    gaps = [float(told[1]) for told in map(re.compile(r"crystal up to ([\d.]+) nm").search, profile.warnings) if told]
+    # From centre to centre of the outermost samples, 0.06 nm apart, and rounded to 0.1 nm.
+    assert gaps == (pytest.approx([gap_nm], abs=0.12) if together else [])
 
 
 def test_behind_a_patchy_layer_a_short_layered_stretch_is_no_bulk():
