@@ -33,6 +33,8 @@ AROUND, BRIGHT_PERCENT = 8, 75.0
 SAME_PLACE_NM = 0.08
 # One end is the brighter one from this ratio.
 BRIGHTER = 1.5
+# Pairs around one whose mean vector is that of its kind here: strain and bending are the same over so many.
+LOCAL_PAIRS = 8
 # Windows of the places, in full widths: their columns are further away.
 WINDOW_FWHM = 0.75
 # Columns that enclose a place.
@@ -134,7 +136,7 @@ def places(
         return Places(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
     tree, occupied = cKDTree(yx_nm), cKDTree(others_nm)
     pair = tree.query_pairs(LONGEST_NM, output_type="ndarray")
-    members = [_members(yx_nm, pair, vector) for vector in vectors]
+    members = [_members(yx_nm, light, pair, vector) for vector in vectors]
     near = np.array([_count(yx_nm, middle) for middle, _, _ in members])
     home = near >= np.maximum(0.5 * near.max(axis=0), 1.0)
     of_pairs = [(middle, _brighter(light[start], light[end])) for middle, start, end in members]
@@ -167,13 +169,27 @@ def _enclosed(at_nm: np.ndarray, yx_nm: np.ndarray, tree: cKDTree) -> np.ndarray
     return np.asarray(gap.max(axis=1) < np.pi)
 
 
-def _members(yx_nm: np.ndarray, pair: np.ndarray, typical: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, 2) middles of the pairs with a vector, and (n,) columns at which they begin and end."""
+def _members(
+    yx_nm: np.ndarray, light: np.ndarray, pair: np.ndarray, typical: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n, 2) middles of the pairs with a vector, and (n,) columns at which they begin and end.
+
+    The middle is told by both ends, each by half of the vector that the pairs around have, and counts as their places
+    do, whose variance goes with one over the light squared. A middle that followed the noise of a dim column would draw
+    light there that holds the column where its noise has put it.
+    """
     vector = yx_nm[pair[:, 1]] - yx_nm[pair[:, 0]]
     sign = np.where(vector @ typical < 0, -1.0, 1.0)
     some = np.hypot(*(sign[:, None] * vector - typical).T) < SCATTER_NM
     start, end = np.where(sign[some] > 0, pair[some].T, pair[some].T[::-1])
-    return 0.5 * (yx_nm[start] + yx_nm[end]), start, end
+    between, middle = yx_nm[end] - yx_nm[start], 0.5 * (yx_nm[start] + yx_nm[end])
+    if not len(middle):
+        return middle, start, end
+    near = cKDTree(middle).query(middle, k=min(LOCAL_PAIRS, len(middle)))[1].reshape(len(middle), -1)
+    excess = between - between[near].mean(axis=1)
+    first, second = light[start] ** 2, light[end] ** 2
+    lean = (first - second) / np.maximum(first + second, 1e-12)
+    return middle - 0.5 * lean[:, None] * excess, start, end
 
 
 def _brighter(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -76,6 +76,18 @@ def test_places_turn_with_the_image():
     assert distance.max() < 0.01
 
 
+def test_places_do_not_follow_the_noise_of_dim_columns():
+    rng = np.random.default_rng(9)
+    yx, heights, *_ = crystal(rng)
+    dim = heights < PEAK
+    noise = np.where(dim[:, None], rng.normal(0.0, 0.012, yx.shape), 0.0)
+    quiet, noisy = inside(yx, heights), inside(yx + noise, heights)
+    away = np.linalg.norm(quiet[:, None] - noisy[None], axis=2).min(1)
+    # Half of a dim column's noise would leave one in ten beyond 6 pm times sqrt(2 ln 10) = 13 pm; what is left is its
+    # share in the mean vector of eight pairs, some of them of the same column.
+    assert np.quantile(away, 0.9) < 0.006
+
+
 def test_columns_whose_partner_is_not_seen_have_places_too():
     rng = np.random.default_rng(2)
     yx, heights, light, _ = crystal(rng)
