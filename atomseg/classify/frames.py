@@ -23,6 +23,8 @@ TRIPLE_BRIGHTNESS = 0.62
 NEAREST_NEIGHBOUR = 0.75
 # Directions closer than this are one domain (bent lattices turn by about 2 degrees in 10 nm).
 DIRECTION_WIDTH_DEG = 8.0
+# A column beside the row is turned from it by 70 degrees (rocksalt) or more; noise turns rows by less than this.
+BESIDE_DEG = 25.0
 # Scatter of the spacing of single pairs about that of the layers around, periods: three times 16 pm.
 RATIO_SCATTER = 0.2
 # Columns around one that its local frame is read from.
@@ -138,11 +140,45 @@ def _centre_of(angle: np.ndarray, start: float) -> float:
     return centre
 
 
-def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[float], min_columns: int) -> np.ndarray:
+def beside_rows(
+    yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[float, float], direction: float
+) -> np.ndarray:
+    """(N,) bool, columns with a like-bright one a period away in another direction than the row's: no stripe.
+
+    In layered crystal the next row of metal is two cation rows away, in rocksalt it is the next. Where rocksalt ends at
+    a surface, or where scan errors bend it, columns have straight neighbours in one direction only as stripes do.
+    """
+    pairs = cKDTree(yx_nm).query_pairs(period_nm[1], output_type="ndarray")
+    vector = yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]]
+    one, other = amplitude[pairs].T
+    like = np.minimum(one, other) > TRIPLE_BRIGHTNESS * np.maximum(one, other)
+    far = np.linalg.norm(vector, axis=1) >= period_nm[0]
+    aside = turn_deg(angles_deg(vector), direction) > BESIDE_DEG
+    found = np.zeros(len(yx_nm), dtype=bool)
+    found[pairs[like & far & aside].ravel()] = True
+    return found
+
+
+def assign_directions(
+    yx_nm: np.ndarray, triples: Triples, directions: list[float], min_columns: int, *, beside: np.ndarray
+) -> np.ndarray:
     """Index of the row direction that each column follows, -1 for none.
 
     A column with one like-bright direction only is evidence for it (a stripe); a column with several (rocksalt) follows
     the stripes around it.
+
+    Parameters
+    ----------
+    yx_nm : numpy.ndarray
+        (N, 2) positions, nm.
+    triples : Triples
+        Straight triples.
+    directions : list of float
+        K row directions, degrees, the best supported first.
+    min_columns : int
+        Fewest columns of a domain.
+    beside : numpy.ndarray
+        (N, K) bool, `beside_rows` of each direction.
     """
     n = len(yx_nm)
     support = np.zeros((n, len(directions)))
@@ -150,7 +186,7 @@ def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[floa
     for k, direction in enumerate(directions):
         support[triples.column[turn_deg(angle, direction) < DIRECTION_WIDTH_DEG], k] = 1.0
     has_any = support.any(axis=1)
-    exclusive = support * (support.sum(axis=1, keepdims=True) == 1)
+    exclusive = support * (support.sum(axis=1, keepdims=True) == 1) * ~beside
     tree = cKDTree(yx_nm)
     _, near = tree.query(yx_nm, k=min(FRAME_NEIGHBOURS, n))
     near = near.reshape(n, -1)
@@ -160,8 +196,9 @@ def assign_directions(yx_nm: np.ndarray, triples: Triples, directions: list[floa
     sizes = np.array([(dominant == k).sum() for k in range(len(directions))])
     real = np.flatnonzero(sizes >= min_columns)
     if len(real) == 0:
-        real = np.array([0])  # all bright everywhere: the direction that most columns agree on
-        seed = np.where(support[:, 0] > 0, 0, -1)
+        # All bright everywhere: the direction of what stripes there are, or that most columns agree on.
+        best = int(exclusive.sum(axis=0).argmax())
+        seed = np.where(support[:, best] > 0, best, -1)
     else:
         seed = np.where(np.isin(dominant, real), dominant, -1)
     seeds = np.flatnonzero(seed >= 0)
@@ -262,7 +299,9 @@ def find_frames(yx_nm: np.ndarray, amplitude: np.ndarray, config: ClassifyConfig
     directions = candidate_directions(triples, config.min_domain_columns)
     if not directions:
         return nothing
-    domain = assign_directions(yx_nm, triples, directions, config.min_domain_columns)
+    period_nm = row_periods_nm(config)
+    beside = np.stack([beside_rows(yx_nm, amplitude, period_nm, direction) for direction in directions], axis=1)
+    domain = assign_directions(yx_nm, triples, directions, config.min_domain_columns, beside=beside)
     row = local_rows(yx_nm, triples, directions, domain)
     domain = np.where(np.isfinite(row[:, 0]), domain, -1)
     return _with_layers(yx_nm, amplitude, row, domain, config)

@@ -1,6 +1,6 @@
-"""Tables of `docs/validation.md` from the results that are in benchmarks/results, as Markdown.
+"""Tables of the documentation from the results that are in benchmarks/results, as Markdown.
 
-python benchmarks/accuracy/tables.py [tiers] [peers] [real_precision] [restoration]
+python benchmarks/accuracy/tables.py [tiers] [peers] [real_precision] [restoration] [multislice] [thickness]
 """
 
 import json
@@ -114,11 +114,61 @@ def restoration(stored: dict) -> str:
     return "\n\n".join(parts)
 
 
+def multislice(stored: dict) -> str:
+    """One row a case."""
+    cases = pd.DataFrame(stored["cases"])
+    truth = cases["thickness_true_nm"].astype(float)
+
+    def measured(mean_nm: float | None, true_nm: float) -> str:
+        if mean_nm is None or np.isnan(mean_nm):
+            return "" if np.isnan(true_nm) else "censored"
+        return f"{mean_nm:.2f}"
+
+    rows = pd.DataFrame(
+        {
+            "case": cases["case"].str.replace("_", " "),
+            "columns F1 at 50 pm": cases["f1_50pm"],
+            "position RMSE, pm": cases["rmse_pm"],
+            "error / bound": cases["over_bound_all"],
+            "beside vacuum": cases["over_bound_vacuum"],
+            "90 % ellipses": cases["coverage90"],
+            "phase mean IoU": cases["mean_iou"],
+            "thickness, nm": [measured(*each) for each in zip(cases["thickness_nm"], truth, strict=True)],
+            "truth, nm": truth,
+            "class right": cases["class_right"].map({1: "yes", 0: "no"}).fillna(""),
+        }
+    )
+    digits = {"columns F1 at 50 pm": 3, "position RMSE, pm": 1, "phase mean IoU": 3}
+    return markdown(
+        rows,
+        digits | dict.fromkeys(("error / bound", "beside vacuum", "90 % ellipses", "truth, nm"), 2),
+    )
+
+
+def thickness(stored: dict) -> str:
+    """One column a band of true depth, the rows as `thickness.groups` has them."""
+    table = pd.DataFrame(stored["rows"]).set_index("group")
+    bands = [name for name in table.index if name == "no layer" or (name.endswith(" nm") and name[0].isdigit())]
+    kept = table.loc[[*bands, "all"]]
+    lines = {
+        "bias of a face's mean, nm": kept["bias_nm"],
+        "median error, nm": kept["median_abs_nm"],
+        "RMSE, nm": kept["rmse_nm"],
+        "means inside their 90 % interval": kept["covered"],
+        "points inside theirs": kept["point_covered"],
+        "thin, intermediate, thick right": kept["class_right"],
+    }
+    rows = pd.DataFrame(lines).astype(float).T.reset_index(names="layer")
+    return markdown(rows, dict.fromkeys(rows.columns[1:], 2))
+
+
 TABLES: dict[str, Callable[[dict], str]] = {
     "tiers": tiers,
     "peers": peers,
     "real_precision": real_precision,
     "restoration": restoration,
+    "multislice": multislice,
+    "thickness": thickness,
 }
 
 
