@@ -141,21 +141,22 @@ def _centre_of(angle: np.ndarray, start: float) -> float:
 
 
 def beside_rows(
-    yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[float, float], direction: float
+    yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[float, float], directions: list[float]
 ) -> np.ndarray:
-    """(N,) bool, columns with a like-bright one a period away in another direction than the row's: no stripe.
+    """(N, K) bool, columns with a like-bright one a period away in another direction than each row's: no stripe.
 
     In layered crystal the next row of metal is two cation rows away, in rocksalt it is the next. Where rocksalt ends at
     a surface, or where scan errors bend it, columns have straight neighbours in one direction only as stripes do.
     """
     pairs = cKDTree(yx_nm).query_pairs(period_nm[1], output_type="ndarray")
-    vector = yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]]
     one, other = amplitude[pairs].T
     like = np.minimum(one, other) > TRIPLE_BRIGHTNESS * np.maximum(one, other)
-    far = np.linalg.norm(vector, axis=1) >= period_nm[0]
-    aside = turn_deg(angles_deg(vector), direction) > BESIDE_DEG
-    found = np.zeros(len(yx_nm), dtype=bool)
-    found[pairs[like & far & aside].ravel()] = True
+    far = np.linalg.norm(yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]], axis=1) >= period_nm[0]
+    pairs = pairs[like & far]
+    angle = angles_deg(yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]])
+    found = np.zeros((len(yx_nm), len(directions)), dtype=bool)
+    for k, direction in enumerate(directions):
+        found[pairs[turn_deg(angle, direction) > BESIDE_DEG].ravel(), k] = True
     return found
 
 
@@ -178,7 +179,7 @@ def assign_directions(
     min_columns : int
         Fewest columns of a domain.
     beside : numpy.ndarray
-        (N, K) bool, `beside_rows` of each direction.
+        (N, K) bool, what `beside_rows` says of the directions.
     """
     n = len(yx_nm)
     support = np.zeros((n, len(directions)))
@@ -299,8 +300,7 @@ def find_frames(yx_nm: np.ndarray, amplitude: np.ndarray, config: ClassifyConfig
     directions = candidate_directions(triples, config.min_domain_columns)
     if not directions:
         return nothing
-    period_nm = row_periods_nm(config)
-    beside = np.stack([beside_rows(yx_nm, amplitude, period_nm, direction) for direction in directions], axis=1)
+    beside = beside_rows(yx_nm, amplitude, row_periods_nm(config), directions)
     domain = assign_directions(yx_nm, triples, directions, config.min_domain_columns, beside=beside)
     row = local_rows(yx_nm, triples, directions, domain)
     domain = np.where(np.isfinite(row[:, 0]), domain, -1)

@@ -74,6 +74,8 @@ def find_peaks(prediction: Prediction, merge_nm: float, min_crystal: float = 0.0
     kept = kept[crystal_around(centre[kept], prediction.crystal[row, col][kept]) >= min_crystal]
     yx_px = prediction.to_input_px(centre[kept])
     inside = in_view(yx_px, prediction.input_shape)
+    # Doubted peaks are nothing without sure ones, which may have been outside crystal or the image.
+    inside &= bool((probability[kept][inside] > prediction.heatmap_threshold).any())
     sigma = prediction.offset_sigma_px[row, col].astype(np.float64)[kept, None] * np.asarray(prediction.scale)
     return Peaks(yx_px[inside], probability[kept][inside], sigma[inside])
 

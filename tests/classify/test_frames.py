@@ -38,7 +38,7 @@ def test_rocksalt_has_the_rows_of_the_layered_crystal_below_it(seed):
 
 def test_columns_beside_a_row_are_those_of_rocksalt():
     yx, amplitude, row = rocksalt_on_layered(np.random.default_rng(0), 0.0)
-    beside = beside_rows(yx, amplitude, row_periods_nm(ClassifyConfig()), 90.0)
+    beside = beside_rows(yx, amplitude, row_periods_nm(ClassifyConfig()), [90.0])[:, 0]
     ends = (yx[:, 0] < 0.3) | (yx[:, 0] > 13.7)
     # Of rocksalt even the outermost row has the next one beside it; columns at the ends of the rows may have none.
     assert beside[(row < LAYERED_FROM) & ~ends].all()
