@@ -21,7 +21,7 @@ class ClassifyConfig(StageConfig):
         scan calibrations are commonly 3 to 5 % off.
     ratio_range : tuple of float
         Allowed ratio of TM layer spacing to in-plane period; the phases span 1.79 to 1.97, scan distortion
-        (3 %) and strain add 4.5 to 6.5 %.
+        (3 %) and strain add 4.5 %.
     occupancy_threshold : float
         Interlayer occupancy from which a region is called rocksalt.
     occupancy_systematic : float
@@ -41,7 +41,7 @@ class ClassifyConfig(StageConfig):
     """
 
     scale_tolerance: float = 0.07
-    ratio_range: tuple[float, float] = (1.71, 2.10)
+    ratio_range: tuple[float, float] = (1.71, 2.06)
     occupancy_threshold: float = 0.5
     occupancy_systematic: float = 0.06
     shift_systematic_nm: float = 0.012

@@ -18,6 +18,8 @@ from atomseg.classify.shear import ShiftOffset, stacking_offset
 TRIPLE_STRAIGHTNESS = 0.22
 # ...and their amplitudes agree to this factor (noise at 100 counts a column is 15 %, a thickness wedge a few per cent).
 TRIPLE_BRIGHTNESS = 0.62
+# Columns of two layers are alike up to this factor: layers differ more than neighbours of a row do.
+LIKE_LAYERS = 2.2
 # In every phase the nearest column is a period or (rocksalt's next row) hardly less away; a lattice with closer columns
 # is another one, or the same at a wrong scale.
 NEAREST_NEIGHBOUR = 0.75
@@ -254,7 +256,8 @@ def stack_pairs(
     swap = across < 0
     pairs[swap] = pairs[swap][:, ::-1]
     along, across = np.where(swap, -along, along), np.abs(across)
-    like = np.abs(np.log(amplitude[pairs[:, 0]] / amplitude[pairs[:, 1]])) < 0.8
+    one, other = amplitude[pairs].T
+    like = np.maximum(one, other) < LIKE_LAYERS * np.minimum(one, other)
     keep = (across >= low) & (across <= high) & (np.abs(along) <= 0.6) & like
     pairs, along, across = pairs[keep], along[keep], across[keep]
     keep = _usual_spacing(0.5 * (yx_nm[pairs[:, 0]] + yx_nm[pairs[:, 1]]), across, ratio_range)
