@@ -12,6 +12,7 @@ from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.doubt import clear, too_faint
 from atomseg.localize.errors import covariances
 from atomseg.localize.evidence import unseen
+from atomseg.localize.flagged import flag_columns
 from atomseg.localize.jitter import line_jitter
 from atomseg.localize.learn import (
     SMOOTH_REST_UNITS,
@@ -23,15 +24,15 @@ from atomseg.localize.learn import (
     window_radius_nm,
 )
 from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixels, origin_nm, sharpen, sharpen_prior
-from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, residual, whole_windows
+from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, residual
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, in_view, strongest
-from atomseg.localize.solve import Solved, begin, neighbour_pairs, only, resume
+from atomseg.localize.solve import Solved, begin, only, resume
 from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
-from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
+from atomseg.types import Columns, Micrograph, Prediction
 from atomseg.types.columns import LOCALIZATION_FIELDS
 from atomseg.units import PM_PER_NM
 
@@ -43,7 +44,6 @@ REMAINING_STEPS = 4.0
 # ...and beyond this the fit has not found the column.
 UNSETTLED_NM = 0.02
 LOW_SNR = 3.0
-OVERLAP_FWHM = 1.5
 # Columns that end closer than this have run into the same maximum, nm; distinct ones are 0.13 nm apart.
 SAME_COLUMN_NM = 0.05
 # A position error goes with one over the amplitude, which is itself known to a relative error e only. That makes the
@@ -54,8 +54,6 @@ UNSURE_AMPLITUDE = 1.6
 LAST_ROUNDS = 8
 # Pixels that are asked for the image's offset and contrast.
 SAMPLE_PIXELS = 1_000_000
-# A clipped image has many pixels at its very maximum; a chance maximum has a few.
-CLIPPED_PIXELS = 20
 
 
 def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeConfig, *, device: str = "cpu") -> Columns:
@@ -352,7 +350,7 @@ def _columns(
             "fwhm_minor_nm": minor,
             "theta_deg": theta,
             "probability": probability,
-            "flags": _flags(problem, solved, failed, shape[:, 0] < LOW_SNR * amplitude_err),
+            "flags": flag_columns(problem, solved, failed, shape[:, 0] < LOW_SNR * amplitude_err),
             "amplitude_err": amplitude_err * scale,
         }
     )
@@ -375,38 +373,3 @@ def _axes(shape: np.ndarray, unit_nm: float) -> tuple[np.ndarray, np.ndarray, np
     # The covariance is [[c, -b], [-b, a]] / det in (y, x), and tan(2 theta) = 2 cov_yx / (cov_xx - cov_yy).
     theta = 0.5 * np.degrees(np.arctan2(-2.0 * b, a - c))
     return major, minor, np.mod(theta, 180.0)
-
-
-def _flags(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.ndarray) -> np.ndarray:
-    """(N,) int64 `ColumnFlag` bits."""
-    fit, canvas = solved.fit, problem.canvas
-    radius = problem.radius_nm.cpu().numpy()
-    border = ~whole_windows(canvas, fit, problem.radius_nm)
-    pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_FWHM * FWHM_PER_SIGMA * fit.unit_nm)
-    overlap = np.zeros(len(fit), dtype=bool)
-    overlap[pairs[:, 0].cpu().numpy()] = True
-    flags = np.zeros(len(fit), dtype=np.int64)
-    for flag, where in (
-        (ColumnFlag.BORDER, border),
-        (ColumnFlag.FIT_FAILED, failed),
-        (ColumnFlag.WIDTH_BOUND, solved.bounded.cpu().numpy()),
-        (ColumnFlag.OVERLAP, overlap),
-        (ColumnFlag.LOW_SNR, dim),
-        (ColumnFlag.SATURATED, _spoiled(canvas, fit, radius)),
-    ):
-        flags[where] |= int(flag)
-    return flags
-
-
-def _spoiled(canvas: Canvas, fit: Fit, radius_nm: np.ndarray) -> np.ndarray:
-    """(N,) bool, pixels of the window are invalid or clipped."""
-    inside = slice(canvas.margin, -canvas.margin)
-    image, bad = canvas.image[inside, inside].cpu().numpy(), canvas.valid[inside, inside].cpu().numpy() == 0
-    top = image == image[~bad].max() if (~bad).any() else bad
-    if top.sum() >= CLIPPED_PIXELS:
-        bad = bad | top
-    if not bad.any():
-        return np.zeros(len(fit), dtype=bool)
-    points = np.argwhere(bad) * np.asarray(canvas.step_nm)
-    nearest = cKDTree(points).query(fit.yx_nm.cpu().numpy())[0]
-    return nearest <= radius_nm
