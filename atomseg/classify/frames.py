@@ -83,9 +83,7 @@ def row_periods_nm(config: ClassifyConfig) -> tuple[float, float]:
 def find_triples(yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[float, float]) -> Triples:
     """Straight, equally bright triples of columns with a spacing inside `period_nm`."""
     tree = cKDTree(yx_nm)
-    pairs = tree.query_pairs(period_nm[1], output_type="ndarray")
-    length = np.linalg.norm(yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]], axis=1)
-    pairs = pairs[length >= period_nm[0]]
+    pairs = _pairs_a_period_apart(tree, period_nm)
     directed = np.concatenate([pairs, pairs[:, ::-1]])
     vector = yx_nm[directed[:, 1]] - yx_nm[directed[:, 0]]
     forward = (vector[:, 1] > 0) | ((vector[:, 1] == 0) & (vector[:, 0] > 0))
@@ -99,6 +97,13 @@ def find_triples(yx_nm: np.ndarray, amplitude: np.ndarray, period_nm: tuple[floa
     directed, mirror = directed[keep], mirror[keep]
     outer = np.stack([mirror, directed[:, 1]], axis=1)
     return Triples(directed[:, 0], outer, 0.5 * (yx_nm[outer[:, 1]] - yx_nm[outer[:, 0]]))
+
+
+def _pairs_a_period_apart(tree: cKDTree, period_nm: tuple[float, float]) -> np.ndarray:
+    """(P, 2) pairs of the tree's points whose distance lies in `period_nm`."""
+    pairs = tree.query_pairs(period_nm[1], output_type="ndarray")
+    length = np.linalg.norm(tree.data[pairs[:, 1]] - tree.data[pairs[:, 0]], axis=1)
+    return np.asarray(pairs[length >= period_nm[0]])
 
 
 def angles_deg(vector: np.ndarray) -> np.ndarray:
@@ -150,11 +155,9 @@ def beside_rows(
     In layered crystal the next row of metal is two cation rows away, in rocksalt it is the next. Where rocksalt ends at
     a surface, or where scan errors bend it, columns have straight neighbours in one direction only as stripes do.
     """
-    pairs = cKDTree(yx_nm).query_pairs(period_nm[1], output_type="ndarray")
+    pairs = _pairs_a_period_apart(cKDTree(yx_nm), period_nm)
     one, other = amplitude[pairs].T
-    like = np.minimum(one, other) > TRIPLE_BRIGHTNESS * np.maximum(one, other)
-    far = np.linalg.norm(yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]], axis=1) >= period_nm[0]
-    pairs = pairs[like & far]
+    pairs = pairs[np.minimum(one, other) > TRIPLE_BRIGHTNESS * np.maximum(one, other)]
     angle = angles_deg(yx_nm[pairs[:, 1]] - yx_nm[pairs[:, 0]])
     found = np.zeros((len(yx_nm), len(directions)), dtype=bool)
     for k, direction in enumerate(directions):

@@ -15,9 +15,9 @@ CLEAR_ERRORS, CLEAR_NM = 3.0, 0.02
 
 
 def clear(
-    yx_nm: np.ndarray, amplitude: np.ndarray, error: np.ndarray, sigma_nm: np.ndarray, rows: np.ndarray | None = None
+    yx_nm: np.ndarray, amplitude: np.ndarray, error: np.ndarray, sigma_nm: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """(n,) bool, columns whose light and place are beyond doubt.
+    """(n,) bool, whether light and place of some columns are beyond doubt.
 
     Parameters
     ----------
@@ -29,14 +29,13 @@ def clear(
         (n,) float64, standard errors of the amplitudes of those that are asked for.
     sigma_nm : numpy.ndarray
         (n, 2) float64, standard errors of their positions, nm.
-    rows : numpy.ndarray, optional
-        (n,) int64, which they are; all when None.
+    rows : numpy.ndarray
+        (n,) int64, which they are.
     """
-    if not len(amplitude):
+    if not len(rows):
         return np.zeros(0, dtype=bool)
-    mine = np.arange(len(amplitude)) if rows is None else rows
-    stray = STRAY_LIGHT * bright_neighbour(yx_nm, amplitude)[mine]
-    seen = amplitude[mine] >= CLEAR_ERRORS * np.hypot(error, stray)
+    stray = STRAY_LIGHT * bright_neighbour(yx_nm, amplitude, rows)
+    seen = amplitude[rows] >= CLEAR_ERRORS * np.hypot(error, stray)
     return np.asarray(seen & (np.hypot(*sigma_nm.T) <= CLEAR_NM))
 
 

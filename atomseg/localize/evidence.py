@@ -10,8 +10,8 @@ AROUND, BRIGHT_QUANTILE = 12, 0.75
 STRAY_LIGHT = 0.02
 
 
-def bright_neighbour(yx_nm: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
-    """(N,) how bright a column can be here, from the columns around.
+def bright_neighbour(yx_nm: np.ndarray, amplitude: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """(n,) how bright a column can be here, from the columns around.
 
     Parameters
     ----------
@@ -19,8 +19,11 @@ def bright_neighbour(yx_nm: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
         (N, 2) float64, positions, nm; N at least 1.
     amplitude : numpy.ndarray
         (N,) float64, fitted peak heights.
+    rows : numpy.ndarray, optional
+        (n,) int64, the columns that are asked for; all when None.
     """
-    near = cKDTree(yx_nm).query(yx_nm, k=min(AROUND, len(yx_nm)))[1].reshape(len(yx_nm), -1)
+    asked = yx_nm if rows is None else yx_nm[rows]
+    near = cKDTree(yx_nm).query(asked, k=min(AROUND, len(yx_nm)))[1].reshape(len(asked), -1)
     return np.asarray(np.maximum(np.quantile(amplitude[near], BRIGHT_QUANTILE, axis=1), 1e-12))
 
 

@@ -92,7 +92,8 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     light, error, chance = (table[name].to_numpy(float) for name in ("amplitude", "amplitude_err", "probability"))
     dim = unseen(found.yx_nm, light, error, chance, config.min_significance)
     seen = ~(dim & (chance < config.sure_probability))
-    seen &= (chance > prediction.heatmap_threshold) | clear(found.yx_nm, light, error, found.sigma_nm)
+    doubted = np.flatnonzero(chance <= prediction.heatmap_threshold)
+    seen[doubted] &= clear(found.yx_nm, light, error[doubted], found.sigma_nm[doubted], doubted)
     # A fit can end outside the image: light of a column in the next field of view, which helped its neighbours' fit.
     inside = in_view(table[["y_px", "x_px"]].to_numpy(float), micrograph.image.shape)
     kept = table[seen & inside].reset_index(drop=True)
