@@ -71,7 +71,7 @@ def measure(
         depth_nm=depth,
         summary=summarize_points(judged, config),
         surfaces=each,
-        warnings=(*_unlike(each), *_warnings(judged), *_bridged(zone), *_hidden(judged)),
+        warnings=(*_unlike(each), *_warnings(judged), *_bridged(zone), *_lamellae(zone), *_hidden(judged)),
     )
 
 
@@ -150,6 +150,16 @@ def _bridged(zone: Zone) -> tuple[str, ...]:
     return (
         f"patches of the layer do not touch in this plane: gaps of intact crystal up to {zone.gap_nm:.1f} nm, narrower "
         "than the patches are, count as islands in it",
+    )
+
+
+def _lamellae(zone: Zone) -> tuple[str, ...]:
+    """A sentence where O1 lamellae leave the layer for the crystal."""
+    if zone.lamellae_nm <= 0:
+        return ()
+    return (
+        f"O1 lamellae run up to {zone.lamellae_nm:.1f} nm from the surface or its layer into the crystal: they are "
+        "listed with the faults and are in no thickness",
     )
 
 

@@ -8,6 +8,8 @@ from skimage.measure import label
 
 from atomseg.imaging import large_parts
 from atomseg.measure.config import MeasureConfig
+from atomseg.measure.lamellae import running_out
+from atomseg.measure.morphology import closed, opened
 from atomseg.measure.surface import Maps
 from atomseg.types import Phase
 
@@ -35,12 +37,15 @@ class Zone:
         (H, W) bool, reconstructed crystal that no surface reaches: below an intact skin, or deep in the bulk.
     gap_nm : float
         Widest gap of intact crystal across which wide patches were taken as one layer, nm; 0 where none was.
+    lamellae_nm : float
+        How far O1 lamellae, which are left out, run from the zone into the crystal, nm; 0 where none does.
     """
 
     attached: np.ndarray
     reconstructed: np.ndarray
     hidden: np.ndarray
     gap_nm: float = 0.0
+    lamellae_nm: float = 0.0
 
 
 def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
@@ -52,8 +57,20 @@ def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
     # Opening first, with the vacuum as part of what is opened so that a thin skin stays: a single fault that leaves the
     # layer for the bulk is a fault of the bulk, and two of them side by side must not be closed to a lamella.
     solid = reconstructed | ~maps.crystal
-    broad = _opened(solid, SINGLE_FAULT_NM, maps.step_nm) & reconstructed
-    broad |= _opened(solid, SPECK_NM, maps.step_nm) & (maps.labels == Phase.ROCKSALT)
+    broad = opened(solid, SINGLE_FAULT_NM, maps.step_nm) & reconstructed
+    broad |= opened(solid, SPECK_NM, maps.step_nm) & (maps.labels == Phase.ROCKSALT)
+    mine, gap_nm = _of_surfaces(broad, maps, config)
+    lamellae, lamellae_nm = running_out(mine, maps, config.closing_nm)
+    if lamellae_nm > 0:
+        broad &= ~lamellae
+        mine, gap_nm = _of_surfaces(broad, maps, config)
+    zone = closed(mine, max(config.closing_nm, 0.5 * gap_nm), maps.step_nm) & maps.crystal
+    hidden = large_parts(broad & ~mine, HIDDEN_NM2 / (maps.step_nm[0] * maps.step_nm[1]), diagonal=True)
+    return Zone(zone, reconstructed & zone & ~lamellae, hidden, gap_nm, lamellae_nm)
+
+
+def _of_surfaces(broad: np.ndarray, maps: Maps, config: MeasureConfig) -> tuple[np.ndarray, float]:
+    """(H, W) bool, reconstructed crystal that belongs to surfaces, and the widest gap bridged for it, nm."""
     # Patches of a disordered layer belong together when closing their gaps would make them touch.
     near = distance_transform_edt(~broad, sampling=maps.step_nm) <= max(config.closing_nm, maps.step_nm[0])
     parts = label(near & maps.crystal, connectivity=2)
@@ -62,10 +79,7 @@ def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
     attached[np.unique(parts[below_surface & broad])] = True
     attached[0] = False
     gap_nm = _attach_wide(attached, np.where(broad, parts, 0), 2.0 * config.closing_nm, maps.step_nm)
-    mine = broad & attached[parts]
-    zone = _closed(mine, max(config.closing_nm, 0.5 * gap_nm), maps.step_nm) & maps.crystal
-    hidden = large_parts(broad & ~mine, HIDDEN_NM2 / (maps.step_nm[0] * maps.step_nm[1]), diagonal=True)
-    return Zone(zone, reconstructed & zone, hidden, gap_nm)
+    return broad & attached[parts], gap_nm
 
 
 def _attach_wide(attached: np.ndarray, parts: np.ndarray, least_nm: float, step_nm: tuple[float, float]) -> float:
@@ -102,21 +116,3 @@ def _attach_wide(attached: np.ndarray, parts: np.ndarray, least_nm: float, step_
         widest_nm = float(gaps[near].max(initial=widest_nm))
         waiting = waiting[~near]
     return widest_nm
-
-
-def _opened(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:
-    """Morphological opening with a disk."""
-    return ~_closed(~mask, radius_nm, step_nm)
-
-
-def _closed(mask: np.ndarray, radius_nm: float, step_nm: tuple[float, float]) -> np.ndarray:
-    """Morphological closing with a disk; beyond the image the mask is taken to go on as it ends there."""
-    if radius_nm <= 0:
-        return mask
-    n = int(np.ceil(radius_nm / min(step_nm))) + 1
-    padded = np.pad(mask, n, mode="edge")
-    dilated = distance_transform_edt(~padded, sampling=step_nm) <= radius_nm
-    if dilated.all():
-        return np.ones_like(mask)
-    closed = distance_transform_edt(dilated, sampling=step_nm) > radius_nm
-    return (closed | padded)[n:-n, n:-n]

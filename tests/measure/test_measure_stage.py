@@ -270,13 +270,56 @@ def test_single_faults_that_leave_the_layer_do_not_deepen_it():
     assert abs(profile.summary.mean_nm - 2.0) < EXACT_NM
 
 
-def test_lamella_of_two_gaps_belongs_to_the_layer():
+@pytest.mark.parametrize("gaps", [2, 3, 5])
+@pytest.mark.parametrize("layer_nm", [0.0, 2.0])
+def test_lamella_that_runs_into_the_crystal_is_no_part_of_the_layer(gaps, layer_nm):
+    y, x = coordinates(24.0)
+    labels = slab(y - 3, layer_nm)
+    # 45 degrees to the surface: every ray beside it would meet it further down.
+    labels[(np.abs(x - y - 2.0) < gaps * 0.473 * 0.5 * 2**0.5) & (y > 3)] = Phase.O1
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    # Where it leaves the layer, a disk as wide as the lamella reaches into its mouth, less far than it is wide.
+    width = gaps * 0.473
+    assert abs(profile.summary.mean_nm - layer_nm) < EXACT_NM + width * (width * 2**0.5) / 24.0
+    assert not profile.summary.censored
+    assert any("O1 lamellae run up to" in warning for warning in profile.warnings)
+
+
+def test_short_lamella_is_the_ragged_front_of_the_layer():
     y, x = coordinates()
     labels = slab(y - 3, 2.0)
-    labels[(np.abs(x - 7.0) < 0.47) & (y > 3) & (y < 10)] = Phase.O1
-    points = measure(phase_map(labels), calibration(), CONFIG).points
-    there = np.abs(points["x_px"] * PIXEL - 7.0) < 0.3
-    assert (points.loc[there, "thickness_nm"] - 7.0).abs().max() < EXACT_NM
+    labels[(np.abs(x - 7.0) < 0.47) & (y > 3) & (y < 6.5)] = Phase.O1
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    there = np.abs(profile.points["x_px"] * PIXEL - 7.0) < 0.3
+    assert (profile.points.loc[there, "thickness_nm"] - 3.5).abs().max() < EXACT_NM
+    assert not any("lamellae" in warning for warning in profile.warnings)
+
+
+def test_lamellae_close_to_each_other_are_a_layer():
+    """Faults of two gaps with two gaps between them, all ending 6 nm below the surface: a faulted layer."""
+    y, x = coordinates(18.0)
+    labels = slab(y - 3, 0.0)
+    labels[(((x - y) / 2.69) % 1 < 0.5) & (y > 3) & (y < 9)] = Phase.O1
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    # Between two lamellae the envelope sags: a disk of 1.5 nm reaches 0.3 nm into a mouth of 1.3 nm.
+    assert abs(profile.summary.median_nm - 6.0) < EXACT_NM + 0.3
+    assert not any("lamellae" in warning for warning in profile.warnings)
+
+
+def test_layer_of_o1_along_the_surface_is_a_layer():
+    y, _ = coordinates()
+    labels = np.where((y > 3) & (y < 5), Phase.O1, slab(y - 3, 0.0))
+    assert abs(measure(phase_map(labels), calibration(), CONFIG).summary.mean_nm - 2.0) < EXACT_NM
+
+
+def test_rocksalt_that_only_a_lamella_reaches_lies_below_intact_crystal():
+    y, x = coordinates(24.0)
+    labels = slab(y - 3, 2.0)
+    labels[(np.abs(x - 12.0) < 0.47) & (y > 3) & (y < 14)] = Phase.O1
+    labels[np.hypot(y - 15, x - 12) < 1.5] = Phase.ROCKSALT
+    summary = measure(phase_map(labels), calibration(), CONFIG).summary
+    assert abs(summary.mean_nm - 2.0) < EXACT_NM
+    assert abs(summary.hidden_from_nm - 10.5) < 0.3
 
 
 def test_patches_deep_below_an_intact_surface_are_told_of():
