@@ -56,6 +56,15 @@ def level_of_pixels(level: torch.Tensor, coarse: Canvas, canvas: Canvas, size: t
     return torch.nn.functional.pad(pixels[:height, :width], (canvas.margin,) * 4).reshape(-1)
 
 
+def pixels_of_means(coarse: Canvas, canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
+    """Image of a canvas from that of its means, linear between their centres; 0 in the margin."""
+    inside = slice(coarse.margin, -coarse.margin)
+    blocks = coarse.image[inside, inside][None, None]
+    pixels = torch.nn.functional.interpolate(blocks, scale_factor=[float(b) for b in size], mode="bilinear")[0, 0]
+    height, width = canvas.shape
+    return torch.nn.functional.pad(pixels[:height, :width], (canvas.margin,) * 4)
+
+
 def origin_nm(step_nm: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:
     """Position (y, x) of the first coarse pixel's centre on the original image, nm."""
     return (0.5 * (size[0] - 1) * step_nm[0], 0.5 * (size[1] - 1) * step_nm[1])

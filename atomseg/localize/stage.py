@@ -23,12 +23,22 @@ from atomseg.localize.learn import (
     start,
     window_radius_nm,
 )
-from atomseg.localize.levels import binned, bins, level_of_pixels, noise_of_pixels, origin_nm, sharpen, sharpen_prior
+from atomseg.localize.levels import (
+    binned,
+    bins,
+    level_of_pixels,
+    noise_of_pixels,
+    origin_nm,
+    pixels_of_means,
+    sharpen,
+    sharpen_prior,
+)
 from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, residual
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, in_view, strongest
 from atomseg.localize.solve import Solved, begin, only, resume
+from atomseg.localize.tails import without_tails
 from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
@@ -190,9 +200,10 @@ def _fit_columns(
     problem, solved, kinds, stays = _settle(
         coarse, seeds_nm - _origin(canvas, size), chance, doubt, config=config, workers=workers
     )
+    problem, solved, tail = without_tails(problem, solved)
     # Between columns where they are now: seeds lag behind displacements, and light in a wrong place would pull with it.
     light = unlisted(solved.fit, kinds, problem.prior.shape, coarse)
-    problem, solved = _finish(canvas, size, problem, solved, light)
+    problem, solved = _finish(canvas, size, (problem, solved), light, tail)
     return _columns(problem, solved, probability=chance[stays], seed_sigma_nm=sigma[stays], offset=offset, scale=scale)
 
 
@@ -248,16 +259,18 @@ def _settle(
 
 
 def _finish(
-    canvas: Canvas, size: tuple[int, int], problem: Problem, solved: Solved, light: Fit
+    canvas: Canvas, size: tuple[int, int], settled: tuple[Problem, Solved], light: Fit, tail: Canvas
 ) -> tuple[Problem, Solved]:
-    """The last rounds, on the original pixels and with the weights of maximum likelihood."""
+    """The last rounds, on the original pixels, without `light` and `tail`, with the weights of maximum likelihood."""
+    problem, solved = settled
     fit = solved.fit
     if size != (1, 1):
         fit, light = (
             replace(sharp, yx_nm=sharp.yx_nm + _origin(canvas, size))
             for sharp in (sharpen(f, canvas.step_nm, size) for f in (fit, light))
         )
-    problem = without(replace(problem, canvas=canvas), light)
+    dark = replace(canvas, image=canvas.image - pixels_of_means(tail, canvas, size))
+    problem = without(replace(problem, canvas=dark), light)
     left = residual(problem.canvas, fit, problem.workers)
     problem = replace(
         problem,
@@ -266,7 +279,8 @@ def _finish(
         max_iterations=min(problem.max_iterations, LAST_ROUNDS),
     )
     noise = noise_of_pixels(problem.noise, size)
-    noise = seen_noise(problem, fit, left, bright_sample(fit, ~solved.failed), noise)
+    # Noise goes by all the light that a pixel saw.
+    noise = seen_noise(replace(problem, canvas=canvas), fit, left, bright_sample(fit, ~solved.failed), noise)
     weight = inverse_variance(canvas, noise, _model_level(canvas, left, fit.unit_nm, size))
     again = replace(solved, fit=fit, left=left, iterations=0)
     problem = replace(problem, noise=noise, weight=weight)
