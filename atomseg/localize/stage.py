@@ -38,7 +38,7 @@ from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, in_view, strongest
 from atomseg.localize.solve import Solved, begin, only, resume
-from atomseg.localize.tails import without_tails
+from atomseg.localize.tails import under, without_tails
 from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
@@ -204,7 +204,9 @@ def _fit_columns(
     # Between columns where they are now: seeds lag behind displacements, and light in a wrong place would pull with it.
     light = unlisted(solved.fit, kinds, problem.prior.shape, coarse)
     problem, solved = _finish(canvas, size, (problem, solved), light, tail)
-    return _columns(problem, solved, probability=chance[stays], seed_sigma_nm=sigma[stays], offset=offset, scale=scale)
+    return _columns(
+        problem, solved, tail, probability=chance[stays], seed_sigma_nm=sigma[stays], offset=offset, scale=scale
+    )
 
 
 def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
@@ -323,6 +325,7 @@ def _canvas(
 def _columns(
     problem: Problem,
     solved: Solved,
+    tail: Canvas,
     *,
     probability: np.ndarray,
     seed_sigma_nm: np.ndarray,
@@ -360,7 +363,7 @@ def _columns(
             "sigma_y_pm": sigma_nm[:, 0] * PM_PER_NM,
             "sigma_x_pm": sigma_nm[:, 1] * PM_PER_NM,
             "amplitude": shape[:, 0] * scale,
-            "background": shape[:, 4] * scale + offset,
+            "background": (shape[:, 4] + under(tail, fit.yx_nm)) * scale + offset,
             "fwhm_major_nm": major,
             "fwhm_minor_nm": minor,
             "theta_deg": theta,

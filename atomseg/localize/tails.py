@@ -14,7 +14,7 @@ from torch import Tensor
 from atomseg.localize.noise import smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.solve import Solved, resume
-from atomseg.localize.windows import Canvas
+from atomseg.localize.windows import Canvas, anchors
 
 # Standard deviation of the spread, nm. Multislice images leave the least at 0.08 to 0.1; what is wider than that, the
 # background of each column follows by itself.
@@ -55,6 +55,20 @@ def without_tails(problem: Problem, solved: Solved) -> tuple[Problem, Solved, Ca
         begun = replace(solved, left=solved.left - more.view(-1), iterations=0)
         solved = resume(replace(problem, max_iterations=ROUNDS), begun, torch.ones_like(solved.failed))
     return problem, solved, replace(canvas, image=tail)
+
+
+def under(tail: Canvas, yx_nm: Tensor) -> np.ndarray:
+    """(N,) tails' light in the pixel of each column: it stands on that as on its background.
+
+    Parameters
+    ----------
+    tail : Canvas
+        Light of all tails.
+    yx_nm : torch.Tensor
+        (N, 2) columns, nm, at most half a margin outside the image.
+    """
+    base, _ = anchors(tail, yx_nm, 1.0)
+    return np.asarray(tail.image.view(-1)[base[:, 0].long()].double().cpu().numpy())
 
 
 def _share(problem: Problem, solved: Solved, spread: Tensor) -> float:
