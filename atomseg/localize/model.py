@@ -75,7 +75,7 @@ class Placed:
     exponent: torch.Tensor
     level: torch.Tensor
 
-    def take(self, rows: slice) -> "Placed":
+    def take(self, rows: slice | torch.Tensor) -> "Placed":
         """The columns `rows`."""
         return Placed(self.base[rows], self.about[rows], self.exponent[rows], self.level[rows])
 
@@ -170,6 +170,45 @@ def draw(image: torch.Tensor, canvas: Canvas, fit: Fit, sign: float, workers: in
 
         for index, value in in_order(light, grid.chunks(len(rows)), workers):
             image.index_add_(0, index, value)
+
+
+def redraw(image: torch.Tensor, canvas: Canvas, before: Fit, after: Fit, workers: int) -> None:
+    """Put columns as they were back into a flat image of what is left, and take them out as they are now, in place.
+
+    Most columns stay on their pixel: both are then one addition to the image, which costs more than the Gaussians.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (H * W,) float32, changed.
+    canvas : Canvas
+        Whose grid it is.
+    before, after : Fit
+        The same columns.
+    workers : int
+        Threads.
+    """
+    old, new = place(canvas, before), place(canvas, after)
+    narrow = (longest_axis(before) <= WIDE) & (longest_axis(after) <= WIDE)
+    stays = narrow & (old.base == new.base)[:, 0]
+    rows, moved = stays.nonzero()[:, 0], (~stays).nonzero()[:, 0]
+    if len(moved):
+        draw(image, canvas, before.take(moved), 1.0, workers)
+        draw(image, canvas, after.take(moved), -1.0, workers)
+    if not len(rows):
+        return
+    grid = disc(canvas, RENDER_SIGMAS * WIDE * after.unit_nm, after.unit_nm)
+    old, new = old.take(rows), new.take(rows)
+    was, now = before.shape[rows, :1], after.shape[rows, :1]
+
+    def change(some: slice) -> Light:
+        here = old.take(some)
+        light = here.gaussian(grid).mul_(was[some])
+        light -= new.take(some).gaussian(grid).mul_(now[some])
+        return here.index(grid), light.view(-1)
+
+    for index, value in in_order(change, grid.chunks(len(rows)), workers):
+        image.index_add_(0, index, value)
 
 
 def residual(canvas: Canvas, fit: Fit, workers: int) -> torch.Tensor:

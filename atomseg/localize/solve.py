@@ -18,7 +18,7 @@ from atomseg.localize.model import (
     Fit,
     X,
     Y,
-    draw,
+    redraw,
     residual,
 )
 from atomseg.localize.normal import Normal, Problem, add_prior, normal_equations
@@ -188,7 +188,7 @@ def begin(problem: Problem, fit: Fit) -> Solved:
         before = fit
         step, _ = _steps(free_slope, fit, left, everything, _free(failed, linear=True))
         fit = fit.moved(everything, step * share)
-        _redraw(problem, left, before, fit, everything)
+        redraw(left, problem.canvas, before, fit, problem.workers)
     return Solved(fit, left, failed, torch.zeros(len(fit), device=failed.device), failed, rounds)
 
 
@@ -222,7 +222,7 @@ def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
         lost = (strayed | (fit.shape[:, 0] <= 0)) & ~failed
         failed = failed | lost
         fit = _back_to_seed(fit, lost, problem)
-        _redraw(problem, left, before, fit, rows)
+        redraw(left, problem.canvas, before.take(rows), fit.take(rows), problem.workers)
         moving = _moving(before, fit, motion.tolerance_nm)
         disturbed = _disturbed(before, fit, pairs, overlap, motion.tolerance_nm)
         restless = moving.index_fill(0, disturbed, value=True)
@@ -264,12 +264,6 @@ def _shared(
     motion.share[rows] = torch.where(turned[:, None], 0.5 * share, (1.2 * share).minimum(longest))
     motion.last[rows] = step[:, :AMPLITUDE]
     return step
-
-
-def _redraw(problem: Problem, left: torch.Tensor, before: Fit, after: Fit, rows: torch.Tensor) -> None:
-    """Put `rows` as they were back into what is left, and take them out as they are now."""
-    draw(left, problem.canvas, before.take(rows), 1.0, problem.workers)
-    draw(left, problem.canvas, after.take(rows), -1.0, problem.workers)
 
 
 def _free(failed: torch.Tensor, *, linear: bool) -> torch.Tensor:
