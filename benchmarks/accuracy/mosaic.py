@@ -1,17 +1,19 @@
 """Columns, phases and thickness on micrographs assembled from multislice cells: what the simulator does not contain.
 
-    python benchmarks/accuracy/mosaic.py [--scenes 96] [--first 0] [--seed 0] [--model NAME|PATH]
+    python benchmarks/accuracy/mosaic.py [--scenes 96] [--first 0] [--seed 1] [--model NAME|PATH]
 
-Scenes (`mosaic_scenes`) are bulk, edges and cracks with layers of 0 to 24 nm, whole or patchy, O1 gaps, wedges, films,
-drift and line jitter, at 200 to 10 000 counts a column. Their light is that of the frozen-phonon multislice cells in
-benchmarks/results/multislice_cells.npz, none of which the network has seen. Nothing is tuned to them.
+Scenes (`mosaic_plans`, `mosaic_scenes`) are bulk, edges and cracks with layers of 0 to 24 nm, whole or patchy, O1 gaps,
+wedges, films, drift and line jitter, at 200 to 10 000 counts a column. Their light is that of the frozen-phonon
+multislice cells in benchmarks/results/multislice_cells.npz, none of which the network has seen. The scenes of seed 0
+were looked at while tails and lamellae were worked on; those of seed 1, which the results are of, were not.
 
 - Columns are required where they are half metal or more, 0.1 nm inside the image, and not in the light of two
   stackings; others may be found.
 - Thickness: the mean depth of the true front below the true edge along the surface's mean normal, over the faces in
   view; an error is that of the image's summary where neither truth nor finding is censored.
+- An O1 gap is O1 where it is filled with metal too.
 
-Some 8 s a scene on one core; writes benchmarks/results/mosaic.csv and .json when all scenes were asked for.
+Some 8 s a scene on one core; writes benchmarks/results/mosaic.csv and .json when all scenes of seed 1 were asked for.
 """
 
 import argparse
@@ -27,7 +29,8 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mosaic_scenes import draw_plan, make
+from mosaic_plans import draw_plan
+from mosaic_scenes import make
 from record import RESULTS, write_json
 
 from atomseg import map_micrograph
@@ -35,7 +38,7 @@ from atomseg.evaluate import evaluate
 from atomseg.networks import Model, load_model
 from atomseg.types import Phase
 
-SCENES = 96
+SCENES, SEED = 96, 1
 LEFT_OUT = ("iou", "confusion", "column_confusion")
 
 
@@ -104,7 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--first", type=int, default=0, help="number of the first scene")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--model", default=None, help="name or folder; the default model when left out")
     arguments = parser.parse_args()
     model, rows = load_model(arguments.model), []
@@ -117,7 +120,7 @@ def main() -> int:
     table = pd.DataFrame(rows)
     scores = groups(table)
     print(scores.T.round(3).to_string())
-    if (arguments.first, arguments.scenes) == (0, SCENES):
+    if (arguments.first, arguments.scenes, arguments.seed) == (0, SCENES, SEED):
         table.round(4).to_csv(RESULTS / "mosaic.csv", index=False)
         plain = scores.round(4).reset_index(names="group").astype(object)
         write_json("mosaic", {"model": model.card.id, "rows": plain.where(plain.notna(), None).to_dict("records")})

@@ -1,6 +1,7 @@
 """Tables of the documentation from the results that are in benchmarks/results, as Markdown.
 
-python benchmarks/accuracy/tables.py [tiers] [peers] [real_precision] [restoration] [multislice] [thickness]
+python benchmarks/accuracy/tables.py [tiers] [peers] [real_precision] [restoration] [multislice] [mosaic]
+    [thickness]
 """
 
 import json
@@ -145,6 +146,28 @@ def multislice(stored: dict) -> str:
     )
 
 
+def mosaic(stored: dict) -> str:
+    """One row a group of scenes."""
+    names = {
+        "group": "scenes",
+        "scenes": "number",
+        "f1_50pm": "columns F1 at 50 pm",
+        "f1_least": "least",
+        "mean_iou": "phase mean IoU",
+        "found": "surfaces found",
+        "measured": "measured",
+        "bias_nm": "bias, nm",
+        "rmse_nm": "RMSE, nm",
+        "worst_nm": "worst, nm",
+        "covered": "inside 90 % interval",
+        "censoring_right": "censoring right",
+    }
+    table = pd.DataFrame(stored["rows"])[list(names)].rename(columns=names)
+    digits = {"number": 0, "measured": 0} | dict.fromkeys(("columns F1 at 50 pm", "least", "phase mean IoU"), 3)
+    short = ("surfaces found", "bias, nm", "RMSE, nm", "worst, nm", "inside 90 % interval", "censoring right")
+    return markdown(table, digits | dict.fromkeys(short, 2))
+
+
 def thickness(stored: dict) -> str:
     """One column a band of true depth, the rows as `thickness.groups` has them."""
     table = pd.DataFrame(stored["rows"]).set_index("group")
@@ -168,6 +191,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "real_precision": real_precision,
     "restoration": restoration,
     "multislice": multislice,
+    "mosaic": mosaic,
     "thickness": thickness,
 }
 
