@@ -19,11 +19,11 @@ STEP_NM = 0.12
 LONGEST_WIDTHS, LONGEST_WIDTHS_IN_VIEW = 2.0, 1.0
 
 
-def running_out(zone: np.ndarray, maps: Maps, closing_nm: float) -> tuple[np.ndarray, float]:
+def running_out(zone: np.ndarray, maps: Maps) -> tuple[np.ndarray, float]:
     """O1 of a zone that reaches out of it as narrow lamellae, and how far the longest does.
 
     An O1 lamella that the surface layer happens to touch can cross the whole crystal; were it part of the layer, every
-    normal that meets it would end there. Lamellae close to each other are one wide body.
+    normal that meets it would end there. Lamellae no further from each other than they are wide are one wide body.
 
     Parameters
     ----------
@@ -31,8 +31,6 @@ def running_out(zone: np.ndarray, maps: Maps, closing_nm: float) -> tuple[np.nda
         (H, W) bool, reconstructed crystal that belongs to a surface.
     maps : Maps
         Phases on the same grid.
-    closing_nm : float
-        Lamellae closer to each other than twice this are one body.
 
     Returns
     -------
@@ -52,7 +50,7 @@ def running_out(zone: np.ndarray, maps: Maps, closing_nm: float) -> tuple[np.nda
         rocksalt=(zone & (maps.labels == Phase.ROCKSALT))[some],
         step_nm=(every * maps.step_nm[0], every * maps.step_nm[1]),
     )
-    found, length_nm = _running_out(coarse, o1[some], closing_nm)
+    found, length_nm = _running_out(coarse, o1[some])
     whole = found.repeat(every, axis=0).repeat(every, axis=1)[: zone.shape[0], : zone.shape[1]]
     # No rim of a grid step may stay: it would be closed to what was cut.
     return binary_dilation(whole, iterations=every, structure=np.ones((3, 3))) & o1, length_nm
@@ -68,14 +66,14 @@ class _Grid:
     step_nm: tuple[float, float]
 
 
-def _running_out(grid: _Grid, o1: np.ndarray, closing_nm: float) -> tuple[np.ndarray, float]:
+def _running_out(grid: _Grid, o1: np.ndarray) -> tuple[np.ndarray, float]:
     """`running_out` on a grid of its own."""
     found, length_nm = np.zeros_like(o1), 0.0
     for half_nm in HALF_WIDTHS_NM:
         kept = o1 & ~found
         core = _core(grid.zone & ~found | grid.vacuum, kept, half_nm, grid)
-        # Lamellae side by side are a faulted body.
-        body = closed(kept, closing_nm, grid.step_nm) & ~grid.vacuum
+        # Lamellae side by side, with no more than their width between them, are a faulted body.
+        body = closed(kept, half_nm, grid.step_nm) & ~grid.vacuum
         crowded = core | opened(body, half_nm, grid.step_nm, ends=body)
         long, reach_nm = _long(kept & ~crowded, _rooted(crowded, half_nm, grid), half_nm, grid.step_nm)
         found |= long

@@ -60,7 +60,7 @@ def find_zone(maps: Maps, config: MeasureConfig) -> Zone:
     broad = opened(solid, SINGLE_FAULT_NM, maps.step_nm) & reconstructed
     broad |= opened(solid, SPECK_NM, maps.step_nm) & (maps.labels == Phase.ROCKSALT)
     mine, gap_nm = _of_surfaces(broad, maps, config)
-    lamellae, lamellae_nm = running_out(mine, maps, config.closing_nm)
+    lamellae, lamellae_nm = running_out(mine, maps)
     if lamellae_nm > 0:
         broad &= ~lamellae
         mine, gap_nm = _of_surfaces(broad, maps, config)
