@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from atomseg.classify.config import ClassifyConfig
-from atomseg.classify.frames import angles_deg, beside_rows, find_frames, row_periods_nm
+from atomseg.classify.frames import Frames, angles_deg, beside_rows, find_frames, row_periods_nm
+from atomseg.classify.gaps import link_rows
 
 # Cation rows down the close-packed direction: period, distance, shift of a third from row to row, nm.
 PERIOD, SPACING, SHIFT = 0.249, 0.237, 0.083
@@ -43,3 +44,14 @@ def test_columns_beside_a_row_are_those_of_rocksalt():
     # Of rocksalt even the outermost row has the next one beside it; columns at the ends of the rows may have none.
     assert beside[(row < LAYERED_FROM) & ~ends].all()
     assert not beside[row > LAYERED_FROM + 1].any()
+
+
+def test_columns_without_light_belong_to_no_row():
+    """The fit leaves columns that it gave up at no light; nothing warns, and rows go no further there."""
+    n = 8
+    yx = np.stack([np.zeros(n), 0.25 * np.arange(n)], axis=1)
+    frames = Frames(np.tile([0.0, 0.25], (n, 1)), np.full(n, 0.473), np.zeros(n, dtype=int), ())
+    light = np.array([1.0, 1.1, 0.9, 0.0, 1.0, 1.2, -0.1, 1.0])
+    row, right = link_rows(yx, light, frames)
+    assert right.tolist() == [1, 2, -1, -1, 5, -1, -1, -1]
+    assert row[0] == row[2] != row[4] == row[5]
