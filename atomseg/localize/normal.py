@@ -131,6 +131,41 @@ def _sums(
     )
 
 
+def told_of(
+    problem: Problem, fit: Fit, left: torch.Tensor, light: torch.Tensor, rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the windows of `rows` tell about how much of some light there is, where a column takes of it what it can.
+
+    Parameters
+    ----------
+    problem : Problem
+        Image and settings.
+    fit : Fit
+        All columns.
+    left : torch.Tensor
+        Flat image minus all Gaussians.
+    light : torch.Tensor
+        Flat image of the light; not so bright that its squares dwarf the noise's.
+    rows : torch.Tensor
+        (n,) int64 columns.
+
+    Returns
+    -------
+    information, score : torch.Tensor
+        (n,) float64 curvature and gradient of the weighted squares by the amount of light, each column's own parameters
+        eliminated. Score over information is the amount, and under the noise that the weights tell the score's variance
+        is the information.
+    """
+    # What the normal equations hold of both together comes from their sum, their difference, and what is left alone.
+    alone, plus, minus = (normal_equations(problem, fit, image, rows) for image in (left, left + light, left - light))
+    own = add_prior(alone, fit.take(rows), problem.prior)
+    coupling = 0.5 * (plus.gradient - minus.gradient).double()
+    score = 0.25 * (plus.chi2 - minus.chi2).double()
+    information = 0.5 * (plus.chi2 + minus.chi2).double() - alone.chi2.double()
+    taken = torch.linalg.solve(own.curvature.double(), coupling[:, :, None])[:, :, 0]
+    return information - (taken * coupling).sum(1), score - (taken * own.gradient.double()).sum(1)
+
+
 def between(left: torch.Tensor, sums: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Products of derivatives summed over pixels: left (n, p, r), right (n, q, c), sums of monomials (n, m)."""
     return left @ moment_matrix(sums, left.shape[2], right.shape[2]) @ right.transpose(1, 2)

@@ -38,6 +38,7 @@ from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.peaks import find_peaks, in_view, strongest
 from atomseg.localize.solve import Solved, begin, only, resume
+from atomseg.localize.speckle import shared_noise
 from atomseg.localize.tails import under, without_tails
 from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
@@ -348,7 +349,7 @@ def _columns(
     variance[:, :2] *= 1.0 + UNSURE_AMPLITUDE * np.minimum(relative, 1.0)[:, None] ** 2
     yx_nm = np.where(solved.failed.cpu().numpy()[:, None], problem.seeds_nm.cpu().numpy(), fit.yx_nm.cpu().numpy())
     yx_nm = yx_nm + jitter.move_nm
-    own_nm2 = variance[:, :2] * fit.unit_nm**2 + unrest_nm[:, None] ** 2
+    own_nm2 = variance[:, :2] * shared_noise(problem, solved) * fit.unit_nm**2 + unrest_nm[:, None] ** 2
     sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(own_nm2 + jitter.variance_nm2))
     shape = fit.shape.double().cpu().numpy()
     major, minor, theta = _axes(shape, fit.unit_nm)

@@ -5,6 +5,7 @@ nor a plane. A dim column there sits on a ridge that a plane can not follow, and
 slope that its neighbours make. Both are pulled, the dim one by half its width.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from atomseg.localize.noise import smooth_level
-from atomseg.localize.normal import Problem, add_prior, normal_equations
+from atomseg.localize.normal import Problem, told_of
 from atomseg.localize.solve import Solved, resume
 from atomseg.localize.windows import Canvas, anchors
 
@@ -23,6 +24,8 @@ TAIL_NM = 0.09
 MOST_LIGHT = 0.7
 # The columns have taken a part of that light as their own: what is seen when they gave it back is taken out too.
 TURNS = 2
+# Where so much of what was seen first is seen again, columns are as wide as tails: it is not told which is which.
+SLOWEST = 0.75
 # Rounds to give it back in.
 ROUNDS = 4
 # Columns that are asked, evenly taken from all.
@@ -41,20 +44,22 @@ def without_tails(problem: Problem, solved: Solved) -> tuple[Problem, Solved, Ca
     solved : Solved
         Its joint fit.
     """
-    canvas = problem.canvas
-    tail = torch.zeros_like(canvas.image)
+    canvas, tail = problem.canvas, torch.zeros_like(problem.canvas.image)
+    dark, state, before = problem, solved, math.inf
     for _ in range(TURNS):
-        model = (problem.canvas.image.reshape(-1) - solved.left).view(canvas.image.shape)
+        model = (dark.canvas.image.reshape(-1) - state.left).view(canvas.image.shape)
         spread = smooth_level(replace(canvas, image=model), TAIL_NM)
-        share = _share(problem, solved, spread)
+        share = _share(dark, state, spread)
+        if share > SLOWEST * before:
+            return problem, solved, replace(canvas, image=torch.zeros_like(tail))
         if share <= 0:
             break
-        more = (share * spread).view(canvas.image.shape)
+        more, before = (share * spread).view(canvas.image.shape), share
         tail += more
-        problem = replace(problem, canvas=replace(canvas, image=canvas.image - tail))
-        begun = replace(solved, left=solved.left - more.view(-1), iterations=0)
-        solved = resume(replace(problem, max_iterations=ROUNDS), begun, torch.ones_like(solved.failed))
-    return problem, solved, replace(canvas, image=tail)
+        dark = replace(dark, canvas=replace(canvas, image=canvas.image - tail))
+        begun = replace(state, left=state.left - more.view(-1), iterations=0)
+        state = resume(replace(dark, max_iterations=ROUNDS), begun, torch.ones_like(solved.failed))
+    return dark, state, replace(canvas, image=tail)
 
 
 def under(tail: Canvas, yx_nm: Tensor) -> np.ndarray:
@@ -72,22 +77,11 @@ def under(tail: Canvas, yx_nm: Tensor) -> np.ndarray:
 
 
 def _share(problem: Problem, solved: Solved, spread: Tensor) -> float:
-    """How much of a light that is common to all columns is left, where each may take of it what its model can.
-
-    Of the weighted squares of every window the column's own parameters are eliminated. What the normal equations hold
-    of left and spread together comes from three images: their sum, their difference, and what is left alone.
-    """
+    """How much of a light that is common to all columns is left."""
     usable = (~solved.failed).nonzero()[:, 0]
     if len(usable) < LEAST_COLUMNS:
         return 0.0
     rows = usable[:: max(1, len(usable) // SAMPLE)]
-    fit, left = solved.fit, solved.left
-    alone, plus, minus = (normal_equations(problem, fit, image, rows) for image in (left, left + spread, left - spread))
-    own = add_prior(alone, fit.take(rows), problem.prior)
-    coupling = 0.5 * (plus.gradient - minus.gradient).double()
-    score = 0.25 * (plus.chi2 - minus.chi2).double()
-    information = 0.5 * (plus.chi2 + minus.chi2).double() - alone.chi2.double()
-    taken = torch.linalg.solve(own.curvature.double(), coupling[:, :, None])[:, :, 0]
-    told = float((information - (taken * coupling).sum(1)).sum())
-    seen = float((score - (taken * own.gradient.double()).sum(1)).sum())
-    return float(np.clip(seen / told, 0.0, MOST_LIGHT)) if told > 0 else 0.0
+    information, score = told_of(problem, solved.fit, solved.left, spread, rows)
+    told = float(information.sum())
+    return float(np.clip(float(score.sum()) / told, 0.0, MOST_LIGHT)) if told > 0 else 0.0
