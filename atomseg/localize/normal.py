@@ -62,7 +62,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Normal:
-    """Normal equations of n columns, each alone: curvature (n, 9, 9), gradient (n, 9), chi² (n,), pixels (n,)."""
+    """Normal equations of n columns, each alone: curvature (n, 9, 9), gradient (n, 9), chi² (n,), pixels (n,).
+
+    The last two are zero where they were not asked for.
+    """
 
     curvature: torch.Tensor
     gradient: torch.Tensor
@@ -70,7 +73,9 @@ class Normal:
     pixels: torch.Tensor
 
 
-def normal_equations(problem: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor) -> Normal:
+def normal_equations(
+    problem: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor, *, judged: bool = True
+) -> Normal:
     """Curvature and gradient of the weighted squares of `rows`, without the prior.
 
     Parameters
@@ -83,6 +88,8 @@ def normal_equations(problem: Problem, fit: Fit, left: torch.Tensor, rows: torch
         Flat image minus all Gaussians.
     rows : torch.Tensor
         (n,) int64 columns.
+    judged : bool
+        Whether chi² and the number of pixels are wanted: a step does without.
     """
     columns = fit.take(rows)
     placed = place(problem.canvas, columns)
@@ -90,7 +97,7 @@ def normal_equations(problem: Problem, fit: Fit, left: torch.Tensor, rows: torch
     radius2 = (problem.radius_nm[rows, None] / fit.unit_nm).float() ** 2
 
     def sums(some: slice) -> tuple[torch.Tensor, ...]:
-        return _sums(problem.weight, left, placed.take(some), radius2[some], grid)
+        return _sums(problem.weight, left, placed.take(some), radius2[some], grid=grid, judged=judged)
 
     parts = zip(*in_order(sums, grid.chunks(len(rows)), problem.workers), strict=True)
     quartic, cubic, quadratic, by_light, by_pixel, chi2, pixels = (torch.cat(values) for values in parts)
@@ -106,7 +113,7 @@ def normal_equations(problem: Problem, fit: Fit, left: torch.Tensor, rows: torch
 
 
 def _sums(
-    weights: torch.Tensor, left: torch.Tensor, placed: Placed, radius2: torch.Tensor, grid: Grid
+    weights: torch.Tensor, left: torch.Tensor, placed: Placed, radius2: torch.Tensor, *, grid: Grid, judged: bool
 ) -> tuple[torch.Tensor, ...]:
     """Sums over the windows of a chunk of columns, as products with monomials.
 
@@ -119,7 +126,9 @@ def _sums(
     g = placed.gaussian(grid)
     difference = left.index_select(0, index).view(shape).sub_(placed.background(grid))
     weighted, light = weight * difference, weight * g
-    chi2, pixels = (weighted * difference).sum(1), weight.count_nonzero(1)
+    chi2 = pixels = torch.zeros(len(radius2), device=weight.device)
+    if judged:
+        chi2, pixels = (weighted * difference).sum(1), weight.count_nonzero(1)
     return (
         (light * g) @ grid.powers(4),
         light @ grid.powers(3),

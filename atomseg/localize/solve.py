@@ -247,7 +247,8 @@ def _steps(
     problem: Problem, fit: Fit, left: torch.Tensor, rows: torch.Tensor, free: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(n, 9) full steps of `rows`, and (n,) their own position errors, units."""
-    normal = add_prior(normal_equations(problem, fit, left, rows), fit.take(rows), problem.prior)
+    normal = normal_equations(problem, fit, left, rows, judged=False)
+    normal = add_prior(normal, fit.take(rows), problem.prior)
     own = torch.diagonal(normal.curvature, dim1=1, dim2=2)[:, [Y, X]].amin(1).clamp_min(1e-6).rsqrt()
     return newton_step(normal, free), own
 
