@@ -73,12 +73,27 @@ def stacking_offset(shift: np.ndarray, yx_nm: np.ndarray) -> ShiftOffset | None:
         slope, order, mean = _best_slope(flat, shift, yx_nm, folds)
         if order < least:
             continue
-        multiple = round(3 * mean) / 3
-        if abs(mean - multiple) > LARGEST_SHIFT_OFFSET:
+        if _beyond(mean) and slope.any():
+            # Noise and two stackings side by side can look like a steep slope that leads out of what shear does.
+            slope, order, mean = _level_only(slope, shift, folds)
+        if order < least or _beyond(mean):
             return None
+        multiple = round(3 * mean) / 3
         level = mean - multiple
         return _refined(replace(flat, coefficients=np.array([level, *slope])), shift - multiple, yx_nm, folds)
     return None
+
+
+def _beyond(mean: float) -> bool:
+    """Whether a mean shift is further from a layered oxide's than shear explains."""
+    return abs(mean - round(3 * mean) / 3) > LARGEST_SHIFT_OFFSET
+
+
+def _level_only(slope: np.ndarray, shift: np.ndarray, folds: int) -> tuple[np.ndarray, float, float]:
+    """What `_best_slope` gives without a slope."""
+    turn = 2 * np.pi * folds
+    phasor = np.exp(1j * turn * shift).mean()
+    return np.zeros_like(slope), float(abs(phasor)), float(np.angle(phasor)) / turn
 
 
 def _best_slope(flat: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: int) -> tuple[np.ndarray, float, float]:
@@ -89,8 +104,7 @@ def _best_slope(flat: ShiftOffset, shift: np.ndarray, yx_nm: np.ndarray, folds: 
     """
     turn = 2 * np.pi * folds
     if len(shift) < LEAST_PAIRS_FOR_SLOPE:
-        phasor = np.exp(1j * turn * shift).mean()
-        return np.zeros(0), float(abs(phasor)), float(np.angle(phasor)) / turn
+        return _level_only(np.zeros(0), shift, folds)
     grid = np.stack(np.meshgrid(SLOPES, SLOPES, indexing="ij"), axis=-1).reshape(-1, 2)
     some = slice(None, None, max(1, len(shift) // ENOUGH_PAIRS))
     phasors = np.exp(1j * turn * (shift[some, None] - flat.terms(yx_nm[some], 3)[:, 1:] @ grid.T)).mean(axis=0)
