@@ -235,6 +235,11 @@ def local_rows(yx_nm: np.ndarray, triples: Triples, directions: list[float], fol
     return rows
 
 
+def alike(one: np.ndarray, other: np.ndarray, factor: float) -> np.ndarray:
+    """(n,) bool, amplitudes that differ by less than a factor; one without light, given up by the fit, is like none."""
+    return np.asarray(np.maximum(one, other) < factor * np.minimum(one, other))
+
+
 def stack_pairs(
     yx_nm: np.ndarray, amplitude: np.ndarray, row: np.ndarray, domain: np.ndarray, ratio_range: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -259,8 +264,7 @@ def stack_pairs(
     swap = across < 0
     pairs[swap] = pairs[swap][:, ::-1]
     along, across = np.where(swap, -along, along), np.abs(across)
-    one, other = amplitude[pairs].T
-    like = np.maximum(one, other) < LIKE_LAYERS * np.minimum(one, other)
+    like = alike(amplitude[pairs[:, 0]], amplitude[pairs[:, 1]], LIKE_LAYERS)
     keep = (across >= low) & (across <= high) & (np.abs(along) <= 0.6) & like
     pairs, along, across = pairs[keep], along[keep], across[keep]
     keep = _usual_spacing(0.5 * (yx_nm[pairs[:, 0]] + yx_nm[pairs[:, 1]]), across, ratio_range)

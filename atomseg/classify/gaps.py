@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from atomseg.classify.config import ClassifyConfig
-from atomseg.classify.frames import Frames, stack_pairs
+from atomseg.classify.frames import Frames, alike, stack_pairs
 from atomseg.imaging.photometry import forced_amplitudes
 from atomseg.types import Columns, Micrograph
 
@@ -15,8 +15,8 @@ from atomseg.types import Columns, Micrograph
 SITE_RADIUS_NM = 0.075
 # "Interlayer" clearly brighter than the rows around it: the pair was centred on a TM row, it is no gap.
 INVERTED_RATIO = 1.15
-# Columns of one row do not differ in brightness by more than this factor.
-UNLIKE = 3.3
+# Columns of one row are alike up to this factor.
+LIKE_COLUMNS = 3.3
 # Shift nearest to zero rather than to a third.
 O1_HALF_WIDTH = 1.0 / 6.0
 
@@ -39,9 +39,7 @@ def link_rows(yx_nm: np.ndarray, amplitude: np.ndarray, frames: Frames) -> tuple
     tree = cKDTree(yx_nm)
     distance, target = tree.query(yx_nm[known] + frames.row[known])
     period = np.linalg.norm(frames.row[known], axis=1)
-    # A column without light, which the fit gave up, is like none.
-    one, other = amplitude[known], amplitude[target]
-    like = (other * UNLIKE > one) & (one * UNLIKE > other)
+    like = alike(amplitude[known], amplitude[target], LIKE_COLUMNS)
     ok = (distance < 0.3 * period) & (target != known) & (frames.domain[target] == frames.domain[known]) & like
     right[known[ok]] = target[ok]
     graph = coo_matrix((np.ones(int(ok.sum())), (known[ok], target[ok])), shape=(n, n))

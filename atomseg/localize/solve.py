@@ -140,6 +140,12 @@ def only(problem: Problem, solved: Solved, rows: np.ndarray) -> tuple[Problem, S
     return replace(problem, seeds_nm=problem.seeds_nm[some], radius_nm=problem.radius_nm[some]), kept
 
 
+def fitted_sample(solved: Solved, most: int) -> torch.Tensor:
+    """(n,) int64 columns that did not fail, about `most` of them or all, evenly taken."""
+    rows = (~solved.failed).nonzero()[:, 0]
+    return rows[:: max(1, len(rows) // most)]
+
+
 @dataclass(frozen=True)
 class _Motion:
     """What columns remember: the share of a step that each takes, its bound, the last step, what is no step (nm)."""

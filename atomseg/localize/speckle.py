@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from atomseg.localize.model import AMPLITUDE
 from atomseg.localize.normal import Problem, told_of
-from atomseg.localize.solve import Solved
+from atomseg.localize.solve import Solved, fitted_sample
 
 # Columns that are asked, evenly taken from all, and the fewest that say anything.
 SAMPLE, LEAST_COLUMNS = 1500, 60
@@ -43,10 +43,9 @@ def shared_noise(problem: Problem, solved: Solved) -> float:
     solved : Solved
         The end of its joint fit.
     """
-    usable = (~solved.failed).nonzero()[:, 0]
-    if len(usable) < LEAST_COLUMNS:
+    rows = fitted_sample(solved, SAMPLE)
+    if len(rows) < LEAST_COLUMNS:
         return 1.0
-    rows = usable[:: max(1, len(usable) // SAMPLE)]
     information, score = told_of(problem, solved.fit, solved.left, _pattern(problem, solved), rows)
     square = (score**2 / information.clamp_min(1e-12)).cpu().numpy()
     typical = float(np.median(square)) / CHI2_MEDIAN

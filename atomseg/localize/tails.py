@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atomseg.localize.noise import smooth_level
 from atomseg.localize.normal import Problem, told_of
-from atomseg.localize.solve import Solved, resume
+from atomseg.localize.solve import Solved, fitted_sample, resume
 from atomseg.localize.windows import Canvas, anchors
 
 # Standard deviation of the spread, nm. Multislice images leave the least at 0.08 to 0.1; what is wider than that, the
@@ -78,10 +78,9 @@ def under(tail: Canvas, yx_nm: Tensor) -> np.ndarray:
 
 def _share(problem: Problem, solved: Solved, spread: Tensor) -> float:
     """How much of a light that is common to all columns is left."""
-    usable = (~solved.failed).nonzero()[:, 0]
-    if len(usable) < LEAST_COLUMNS:
+    rows = fitted_sample(solved, SAMPLE)
+    if len(rows) < LEAST_COLUMNS:
         return 0.0
-    rows = usable[:: max(1, len(usable) // SAMPLE)]
     information, score = told_of(problem, solved.fit, solved.left, spread, rows)
     told = float(information.sum())
     return float(np.clip(float(score.sum()) / told, 0.0, MOST_LIGHT)) if told > 0 else 0.0

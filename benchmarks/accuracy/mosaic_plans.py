@@ -1,6 +1,6 @@
 """What the mosaics show, drawn at random: specimens of stacked layers with surfaces, and how they are imaged."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +8,8 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 # Two stackings fade into each other over so many nm.
 STACK_BLEND_NM = 0.12
+# Surfaces and fronts are given at points so far apart along the face, nm.
+FACE_STEP_NM = 0.05
 KINDS = ("edge", "edge", "crack", "bulk")
 LAYERS_NM = ((0.0, 0.0), (1.0, 4.0), (4.0, 10.0), (10.0, 24.0))
 MOST_PIXELS = 1150
@@ -52,7 +54,7 @@ class Plan:
     jitter: tuple[float, float]
     bend: tuple[float, float]
     seed: int
-    told: dict[str, object] = field(default_factory=dict)
+    layer_nm: float
 
     @property
     def field_nm(self) -> float:
@@ -64,10 +66,12 @@ class Plan:
         return (yx - 0.5 * self.field_nm) @ np.array([-self.normal[1], self.normal[0]])
 
     def below(self, yx: np.ndarray, values: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Face that each point belongs to, and a face's `values` (along it, 0.05 nm a step) there."""
+        """Face that each point belongs to, and a face's `values` (along it, `FACE_STEP_NM` apart) there."""
         across = (yx - self.origin) @ self.normal
         face = ((across < 0) & (len(values) > 1)).astype(int)
-        at = np.clip(np.round(self.along_face(yx) / 0.05).astype(int) + len(values[0]) // 2, 0, len(values[0]) - 1)
+        at = np.clip(
+            np.round(self.along_face(yx) / FACE_STEP_NM).astype(int) + len(values[0]) // 2, 0, len(values[0]) - 1
+        )
         return face, np.stack(values)[face, at]
 
     def inside(self, yx: np.ndarray) -> np.ndarray:
@@ -80,7 +84,7 @@ class Plan:
 
     def occupancy(self, yx: np.ndarray) -> np.ndarray:
         """Mean Ni fraction of the interlayer sites."""
-        if self.kind == "bulk" or not self.told["layer_nm"]:
+        if self.kind == "bulk" or not self.layer_nm:
             return np.full(yx.shape[:-1], self.bulk)
         deep = self.inside(yx)
         _, front = self.below(yx, self.depth)
@@ -124,7 +128,7 @@ def draw_plan(number: int, seed: int) -> Plan:
     normal = np.array([np.sin(heading), np.cos(heading)])
     middle = np.full(2, 0.5 * field_nm)
     shift = 0.0 if kind != "edge" else 0.5 * field_nm - rng.uniform(1.5, 3.0)
-    n = 2 * round(field_nm / 0.05) + 1
+    n = 2 * round(field_nm / FACE_STEP_NM) + 1
     steep = float(rng.uniform(0.0, 0.5))
     faces = 2 if kind == "crack" else 1
     rough = tuple(_wave(rng, n, 1.5, steep) for _ in range(faces))
@@ -165,13 +169,13 @@ def draw_plan(number: int, seed: int) -> Plan:
         jitter=(float(rng.uniform(0.0, 0.006)), float(rng.uniform(0.0, 0.010))),
         bend=(float(rng.uniform(0.0, 0.08)), float(rng.uniform(0, 6.3))),
         seed=int(rng.integers(2**31)),
-        told={"layer_nm": layer_nm, "patchy": bool(patchy)},
+        layer_nm=layer_nm,
     )
 
 
 def _wave(rng: np.random.Generator, n: int, length_nm: float, rms: float) -> np.ndarray:
-    """Smooth random line, 0.05 nm a step, of this correlation length and rms."""
-    wave = gaussian_filter1d(rng.normal(size=n), length_nm / 0.05, mode="wrap")
+    """Smooth random line, `FACE_STEP_NM` a step, of this correlation length and rms."""
+    wave = gaussian_filter1d(rng.normal(size=n), length_nm / FACE_STEP_NM, mode="wrap")
     return np.asarray(rms * (wave - wave.mean()) / wave.std())
 
 

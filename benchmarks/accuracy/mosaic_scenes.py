@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from mosaic_plans import STACK_BLEND_NM, Plan, Stack
+from mosaic_plans import FACE_STEP_NM, STACK_BLEND_NM, Plan, Stack
 from multislice_images import CellImage, load
 
 from atomseg.types import (
@@ -264,7 +264,7 @@ def faces_truth(plan: Plan) -> list[dict[str, float]]:
         return []
     told = []
     n = len(plan.rough[0])
-    along = (np.arange(n) - n // 2) * 0.05
+    along = (np.arange(n) - n // 2) * FACE_STEP_NM
     tangent = np.array([-plan.normal[1], plan.normal[0]])
     base = plan.origin + ((0.5 * plan.field_nm - plan.origin) @ tangent) * tangent
     for face, (rough, depth) in enumerate(zip(plan.rough, plan.depth, strict=True)):
@@ -272,12 +272,12 @@ def faces_truth(plan: Plan) -> list[dict[str, float]]:
         edge = base + along[:, None] * tangent + (0.5 * plan.gap + rough)[:, None] * inward
         front = edge + depth[:, None] * inward
         seen, ends = (np.all((p > 0) & (p < plan.field_nm), axis=1) for p in (edge, front))
-        if seen.sum() * 0.05 < 2.0:
+        if seen.sum() * FACE_STEP_NM < 2.0:
             continue
         told.append(
             {
                 "face": face,
-                "length_nm": float(seen.sum() * 0.05),
+                "length_nm": float(seen.sum() * FACE_STEP_NM),
                 "true_nm": float(depth[seen].mean()),
                 "hidden": float((~ends[seen]).mean()),
             }
@@ -312,7 +312,8 @@ def _told(plan: Plan) -> dict[str, object]:
     """What the scene is, in words and numbers."""
     return {
         "kind": plan.kind,
-        **plan.told,
+        "layer_nm": plan.layer_nm,
+        "patchy": plan.patches is not None,
         "pixel_pm": 1e3 * plan.pixel,
         "field_nm": plan.field_nm,
         "counts": plan.counts,

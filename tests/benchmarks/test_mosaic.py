@@ -61,9 +61,7 @@ def test_metal_columns_are_where_truth_has_them(mosaics, sense, o1):
 
 def test_rocksalt_interlayers_are_bright_and_layered_ones_dark(mosaics):
     plans, scenes = mosaics
-    plan = plain(
-        next(p for p in (plans.draw_plan(k, 5) for k in range(4, 80)) if p.told["layer_nm"] > 2 and p.side < 900)
-    )
+    plan = plain(next(p for p in (plans.draw_plan(k, 5) for k in range(4, 80)) if p.layer_nm > 2 and p.side < 900))
     scene = scenes.make(replace(plan, patches=None))
     table = scene.columns.table
     image = scene.micrograph.image
@@ -79,7 +77,7 @@ def test_rocksalt_interlayers_are_bright_and_layered_ones_dark(mosaics):
 
 def test_true_thickness_is_the_area_of_the_layer_over_its_length(mosaics):
     plans, _ = mosaics
-    plan = next(p for p in (plans.draw_plan(k, 5) for k in range(4, 80)) if p.kind == "edge" and p.told["layer_nm"] > 1)
+    plan = next(p for p in (plans.draw_plan(k, 5) for k in range(4, 80)) if p.kind == "edge" and p.layer_nm > 1)
     plan = replace(plan, patches=None, front=0.02, surface=1.0, bulk=0.0)
     n = plan.side
     grid = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), axis=-1) * plan.pixel
@@ -88,5 +86,5 @@ def test_true_thickness_is_the_area_of_the_layer_over_its_length(mosaics):
     along = plan.along_face(grid)
     middle = np.abs(along) < 2.0
     depth = layer[middle].sum() * plan.pixel**2 / 4.0
-    at = np.abs((np.arange(len(plan.depth[0])) - len(plan.depth[0]) // 2) * 0.05) < 2.0
+    at = np.abs((np.arange(len(plan.depth[0])) - len(plan.depth[0]) // 2) * plans.FACE_STEP_NM) < 2.0
     assert abs(depth - plan.depth[0][at].mean()) < 0.1
