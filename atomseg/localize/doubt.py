@@ -1,17 +1,21 @@
 """Doubted columns: what the network is not sure of has to be seen clearly in the image itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from atomseg.localize.apart import apart
 from atomseg.localize.errors import lone_errors
 from atomseg.localize.evidence import STRAY_LIGHT, bright_neighbour
+from atomseg.localize.learn import start, window_radius_nm
 from atomseg.localize.model import AMPLITUDE
 from atomseg.localize.normal import Problem, add_prior, normal_equations
-from atomseg.localize.solve import Solved
+from atomseg.localize.solve import Solved, begin, only, resume
 
 # A doubted column is one where its light is this many errors, stray light included, and where it is placed to this,
-# both directions together, nm: less than half the distance within which it would be found again.
-CLEAR_ERRORS, CLEAR_NM = 3.0, 0.02
+# both directions together, nm: half the distance within which it would be found again.
+CLEAR_ERRORS, CLEAR_NM = 2.5, 0.025
 
 
 def clear(
@@ -39,27 +43,65 @@ def clear(
     return np.asarray(seen & (np.hypot(*sigma_nm.T) <= CLEAR_NM))
 
 
-def too_faint(problem: Problem, begun: Solved, doubted: np.ndarray) -> np.ndarray:
-    """(N,) bool, doubted columns whose light is not clear when the fit has begun.
+def with_clear(
+    problem: Problem,
+    solved: Solved,
+    stays: np.ndarray,
+    *,
+    seeds_nm: torch.Tensor,
+    chance: np.ndarray,
+    doubted: np.ndarray,
+    window_fwhm: float,
+) -> tuple[Problem, Solved, np.ndarray]:
+    """A joint fit gone on with those doubted columns whose light is clear, and which columns these are now.
 
-    They are taken out before columns move, so that what is no column pulls at none. Errors are those without
+    They are asked when the others have settled: before, what a doubted column would have is in its neighbours' light or
+    lacks in it. And they are asked before they move, so that what is no column pulls at none. Errors are those without
     neighbours, smaller than the final ones, by which they are judged once more.
 
     Parameters
     ----------
     problem : Problem
         Image and settings.
-    begun : Solved
-        Columns at their seeds, with their light.
+    solved : Solved
+        The end of the joint fit of the columns that are sure.
+    stays : numpy.ndarray
+        (n,) int64, ascending, which of the starting positions these are.
+    seeds_nm : torch.Tensor
+        (N, 2) float64, all starting positions, nm.
+    chance : numpy.ndarray
+        (N,) float64, how probable they are.
     doubted : numpy.ndarray
-        (N,) bool.
+        (m,) int64, the doubted ones.
+    window_fwhm : float
+        Radius of the windows in widths.
     """
-    faint = np.zeros(len(doubted), dtype=bool)
-    if not doubted.any():
-        return faint
-    fit, rows = begun.fit, np.flatnonzero(doubted)
-    some = torch.from_numpy(rows).to(fit.yx_nm.device)
-    error = lone_errors(add_prior(normal_equations(problem, fit, begun.left, some), fit.take(some), problem.prior))
-    light = fit.get(AMPLITUDE).double().cpu().numpy()
-    faint[rows] = ~clear(fit.yx_nm.cpu().numpy(), light, error[:, AMPLITUDE], error[:, :AMPLITUDE] * fit.unit_nm, rows)
-    return faint
+    if not len(doubted):
+        return problem, solved, stays
+    sure = np.arange(len(stays))
+    task, begun = _joined(problem, solved, seeds_nm[torch.from_numpy(doubted).to(seeds_nm.device)], window_fwhm)
+    rows = torch.arange(len(sure), len(begun.fit), device=seeds_nm.device)
+    normal = normal_equations(task, begun.fit, begun.left, rows)
+    error = lone_errors(add_prior(normal, begun.fit.take(rows), task.prior))
+    yx_nm, light = begun.fit.yx_nm.cpu().numpy(), begun.fit.get(AMPLITUDE).double().cpu().numpy()
+    sigma_nm = error[:, :AMPLITUDE] * begun.fit.unit_nm
+    seen = np.flatnonzero(clear(yx_nm, light, error[:, AMPLITUDE], sigma_nm, rows.cpu().numpy()))
+    if not len(seen):
+        return problem, solved, stays
+    task, begun = only(task, begun, np.concatenate([sure, len(sure) + seen]))
+    task = replace(task, radius_nm=window_radius_nm(task.canvas, task.seeds_nm, begun.fit.unit_nm, window_fwhm))
+    stays = np.concatenate([stays, doubted[seen]])
+    task, done, kept = apart(task, resume(task, begun, ~begun.failed), chance[stays])
+    order = np.argsort(stays[kept])
+    return *only(task, done, order), stays[kept][order]
+
+
+def _joined(problem: Problem, solved: Solved, more_nm: torch.Tensor, window_fwhm: float) -> tuple[Problem, Solved]:
+    """The fit with more columns, their light and that of all others as a fit begins with it."""
+    more, fit = start(more_nm, solved.fit.unit_nm, problem.prior), solved.fit
+    fit = replace(fit, yx_nm=torch.cat([fit.yx_nm, more.yx_nm]), shape=torch.cat([fit.shape, more.shape]))
+    seeds_nm = torch.cat([problem.seeds_nm, more_nm])
+    radius = window_radius_nm(problem.canvas, seeds_nm, fit.unit_nm, window_fwhm)
+    task = replace(problem, seeds_nm=seeds_nm, radius_nm=radius)
+    failed = torch.cat([solved.failed, torch.zeros(len(more), dtype=torch.bool, device=more_nm.device)])
+    return task, replace(begin(task, fit), failed=failed)

@@ -42,21 +42,19 @@ MOST_LOOKS, LONGEST_LOOK, LAST_LOOK = 6, 0.3, 0.03
 HELD_SD, HELD_ROUNDS = 1e-3, 7
 
 
-def window_radius_nm(
-    seeds_nm: np.ndarray, unit_nm: float, step_nm: tuple[float, float], window_fwhm: float
-) -> np.ndarray:
+def window_radius_nm(canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, window_fwhm: float) -> torch.Tensor:
     """(N,) radius of each column's window, nm.
 
     1.3 FWHM holds 99 % of the light. A window that reaches into a neighbour's core inherits the neighbour's misfit, so
     it ends at 0.62 of the way there, but never below 0.95 FWHM (background and amplitude would trade places) or 2.3
     pixels.
     """
-    fwhm = FWHM_PER_SIGMA * unit_nm
-    nearest = np.full(len(seeds_nm), np.inf)
-    if len(seeds_nm) > 1:
-        nearest = cKDTree(seeds_nm).query(seeds_nm, k=2)[0][:, 1]
+    fwhm, points = FWHM_PER_SIGMA * unit_nm, seeds_nm.cpu().numpy()
+    nearest = np.full(len(points), np.inf)
+    if len(points) > 1:
+        nearest = cKDTree(points).query(points, k=2)[0][:, 1]
     radius = np.clip(0.62 * nearest, 0.95 * fwhm, max(window_fwhm, 0.95) * fwhm)
-    return np.maximum(radius, 2.3 * max(step_nm))
+    return torch.from_numpy(np.maximum(radius, 2.3 * max(canvas.step_nm))).to(seeds_nm.device)
 
 
 def start(seeds_nm: torch.Tensor, unit_nm: float, prior: Prior) -> Fit:
@@ -114,7 +112,7 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
     task = Problem(
         canvas=canvas,
         seeds_nm=sample,
-        radius_nm=_radius(canvas, sample, unit, window_fwhm),
+        radius_nm=window_radius_nm(canvas, sample, unit, window_fwhm),
         weight=inverse_variance(canvas, noise, level),
         noise=noise,
         prior=Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast),
@@ -137,7 +135,7 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
         if abs(found / unit - 1.0) < 0.1 or look == 2:
             break
         unit = found
-        task = replace(after, radius_nm=_radius(canvas, sample, unit, window_fwhm))
+        task = replace(after, radius_nm=window_radius_nm(canvas, sample, unit, window_fwhm))
     prior = _scatter(replace(task, weight=after.weight), solved, bright)
     # Columns that are held to a shape that was learned with light between them do not give it back.
     free = replace(after, prior=replace(prior, shape_sd=BROAD_SHAPE_SD), max_iterations=HELD_ROUNDS)
@@ -154,7 +152,7 @@ def _together(task: Problem, usable: torch.Tensor, window_fwhm: float) -> Learne
     for _ in range(MOST_LOOKS):
         held = replace(
             task,
-            radius_nm=_radius(canvas, sample, unit, window_fwhm),
+            radius_nm=window_radius_nm(canvas, sample, unit, window_fwhm),
             prior=replace(task.prior, shape_sd=HELD_SD),
             max_iterations=HELD_ROUNDS,
         )
@@ -175,12 +173,6 @@ def _quieter(task: Problem, solved: Solved, bright: torch.Tensor, level: torch.T
     noise = seen_noise(task, solved.fit, solved.left, bright, task.noise)
     prior = replace(task.prior, slope_sd=BROAD_SLOPE * _typical_amplitude(solved.fit, bright))
     return replace(task, noise=noise, weight=inverse_variance(task.canvas, noise, level), prior=prior)
-
-
-def _radius(canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, window_fwhm: float) -> torch.Tensor:
-    """`window_radius_nm` on the device."""
-    radius = window_radius_nm(seeds_nm.cpu().numpy(), unit_nm, canvas.step_nm, window_fwhm)
-    return torch.from_numpy(radius).to(seeds_nm.device)
 
 
 def _possible(canvas: Canvas, unit_nm: float) -> float:

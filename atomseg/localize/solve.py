@@ -124,8 +124,8 @@ def relaxation(n: int, pairs: torch.Tensor, distance_nm: torch.Tensor, unit_nm: 
 
 
 def only(problem: Problem, solved: Solved, rows: np.ndarray) -> tuple[Problem, Solved]:
-    """The problem and its state with `rows`, (n,) int64, and no other columns."""
-    if len(rows) == len(problem.seeds_nm):
+    """The problem and its state with the columns `rows`, (n,) int64, in that order, and no others."""
+    if np.array_equal(rows, np.arange(len(problem.seeds_nm))):
         return problem, solved
     some = torch.from_numpy(rows).to(problem.seeds_nm.device)
     fit = solved.fit.take(some)

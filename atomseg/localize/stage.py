@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
-from scipy.spatial import cKDTree
 
+from atomseg.localize.apart import apart
 from atomseg.localize.config import LocalizeConfig
-from atomseg.localize.doubt import clear, too_faint
+from atomseg.localize.doubt import clear, with_clear
 from atomseg.localize.errors import covariances
 from atomseg.localize.evidence import unseen
 from atomseg.localize.flagged import flag_columns
@@ -36,8 +36,8 @@ from atomseg.localize.levels import (
 from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, residual
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
-from atomseg.localize.peaks import find_peaks, in_view, strongest
-from atomseg.localize.solve import Solved, begin, only, resume
+from atomseg.localize.peaks import find_peaks, in_view
+from atomseg.localize.solve import Solved, begin, resume
 from atomseg.localize.speckle import shared_noise
 from atomseg.localize.tails import under, without_tails
 from atomseg.localize.unlisted import Kind, unlisted, without
@@ -55,8 +55,6 @@ REMAINING_STEPS = 4.0
 # ...and beyond this the fit has not found the column.
 UNSETTLED_NM = 0.02
 LOW_SNR = 3.0
-# Columns that end closer than this have run into the same maximum, nm; distinct ones are 0.13 nm apart.
-SAME_COLUMN_NM = 0.05
 # A position error goes with one over the amplitude, which is itself known to a relative error e only. That makes the
 # tails of error over claimed error heavier: exp(-t) becomes exp(-t) (1 + (2 t² - 3 t) e²), and for 90 % ellipses,
 # t = ln 10, the variance has to be larger by 1 + (2 t - 3) e².
@@ -198,10 +196,18 @@ def _fit_columns(
     doubt = np.zeros(len(seeds), dtype=bool) if doubted is None else np.asarray(doubted, dtype=bool)
     if doubt.all():
         raise ValueError(f"all {len(seeds)} starting positions are doubted; one at least has to be sure")
-    problem, solved, kinds, stays = _settle(
-        coarse, seeds_nm - _origin(canvas, size), chance, doubt, config=config, workers=workers
-    )
+    start_nm, sure = seeds_nm - _origin(canvas, size), torch.from_numpy(~doubt).to(device)
+    problem, solved, kinds, stays = _settle(coarse, start_nm[sure], chance[~doubt], config=config, workers=workers)
     problem, solved, tail = without_tails(problem, solved)
+    problem, solved, stays = with_clear(
+        problem,
+        solved,
+        np.flatnonzero(~doubt)[stays],
+        seeds_nm=start_nm,
+        chance=chance,
+        doubted=np.flatnonzero(doubt),
+        window_fwhm=config.window_fwhm,
+    )
     # Between columns where they are now: seeds lag behind displacements, and light in a wrong place would pull with it.
     light = unlisted(solved.fit, kinds, problem.prior.shape, coarse)
     problem, solved = _finish(canvas, size, (problem, solved), light, tail)
@@ -216,26 +222,15 @@ def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _settle(
-    canvas: Canvas,
-    seeds_nm: torch.Tensor,
-    chance: np.ndarray,
-    doubt: np.ndarray,
-    *,
-    config: LocalizeConfig,
-    workers: int,
+    canvas: Canvas, seeds_nm: torch.Tensor, chance: np.ndarray, *, config: LocalizeConfig, workers: int
 ) -> tuple[Problem, Solved, list[Kind], np.ndarray]:
-    """The joint fit from the seeds, and the kinds of pairs whose light was taken out before.
-
-    Of columns that run into the same maximum the most probable stays, of doubted ones those that are clearly seen; the
-    indices of those that stay are given.
-    """
-    learned = learn(canvas, seeds_nm[torch.from_numpy(~doubt).to(seeds_nm.device)], config.window_fwhm, workers)
+    """The joint fit from the seeds, the kinds of pairs whose light was taken out before, and who stays (`apart`)."""
+    learned = learn(canvas, seeds_nm, config.window_fwhm, workers)
     unit, noise, prior = learned.unit_nm, learned.noise, learned.prior
-    radius = window_radius_nm(seeds_nm.cpu().numpy(), unit, canvas.step_nm, config.window_fwhm)
     problem = Problem(
         canvas=canvas,
         seeds_nm=seeds_nm,
-        radius_nm=torch.from_numpy(radius).to(seeds_nm.device),
+        radius_nm=window_radius_nm(canvas, seeds_nm, unit, config.window_fwhm),
         weight=inverse_variance(canvas, noise, smooth_level(canvas, SMOOTH_UNITS * unit)),
         noise=noise,
         prior=prior,
@@ -245,20 +240,11 @@ def _settle(
         workers=workers,
     )
     begun = begin(problem, start(seeds_nm, unit, prior))
-    stays = np.flatnonzero(~too_faint(problem, begun, doubt))
-    problem, begun = only(problem, begun, stays)
     light = unlisted(begun.fit, learned.kinds, prior.shape, canvas)
     problem = without(problem, light)
     draw(begun.left, canvas, light, -1.0, workers)
-    solved = resume(problem, begun, ~begun.failed)
-    yx_nm = solved.fit.yx_nm.cpu().numpy()
-    alone = strongest(yx_nm, chance[stays], SAME_COLUMN_NM)
-    if len(alone) < len(stays):
-        gone = np.setdiff1d(np.arange(len(stays)), alone)
-        near = cKDTree(yx_nm[gone]).query(yx_nm[alone])[0] < float(problem.radius_nm.max()) + 3.0 * unit
-        problem, solved = only(problem, solved, alone)
-        solved = resume(problem, solved, torch.from_numpy(near).to(seeds_nm.device))
-    return problem, solved, learned.kinds, stays[alone]
+    problem, solved, stays = apart(problem, resume(problem, begun, ~begun.failed), chance)
+    return problem, solved, learned.kinds, stays
 
 
 def _finish(

@@ -132,7 +132,10 @@ def test_a_column_whose_centre_lies_outside_the_image_is_not_listed():
     assert table["y_px"].min() > 10.0
 
 
-def test_doubted_peaks_are_columns_where_their_light_is_clear():
+@pytest.mark.parametrize(
+    "width_px", [2.5, 3.5]
+)  # Apart, and so wide that a dim column is a shoulder of four bright ones.
+def test_doubted_peaks_are_columns_where_their_light_is_clear(width_px):
     rng = np.random.default_rng(9)
     yx = np.array([(y, x) for y in range(8, 160, 12) for x in range(8, 160, 12)], dtype=float)
     # A chessboard of bright and other sites. Of these half are as bright, a quarter dim, a quarter empty; the network
@@ -142,7 +145,7 @@ def test_doubted_peaks_are_columns_where_their_light_is_clear():
     height = np.where(~other | (draw < 0.5), 1.0, np.where(draw < 0.75, 0.15, 0.0))
     grid_y, grid_x = np.mgrid[:160, :160]
     light = sum(
-        h * np.exp(-0.5 * ((grid_y - y) ** 2 + (grid_x - x) ** 2) / 2.5**2)
+        h * np.exp(-0.5 * ((grid_y - y) ** 2 + (grid_x - x) ** 2) / width_px**2)
         for h, (y, x) in zip(height, yx, strict=True)
     )
     micrograph = Micrograph(
