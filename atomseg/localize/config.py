@@ -18,8 +18,9 @@ class LocalizeConfig(StageConfig):
     min_crystal : float
         Probability of crystal, as the network tells it at a peak and the two dozen nearest ones together, from which
         peaks are columns. Lower ones are speckle of amorphous matter, or columns at the limit of what can be seen.
-    max_shift_nm : float
-        A fit that walks further than this from its peak has failed, nm.
+    max_shift_fwhm : float
+        A fit that walks further than this from its peak has failed, in full widths at half maximum of the image's
+        typical column; where a peak's own place is known worse, 2.5 of its errors.
     window_fwhm : float
         Radius of the fitted window in full widths at half maximum of the image's typical column.
     max_iterations : int
@@ -40,7 +41,7 @@ class LocalizeConfig(StageConfig):
 
     merge_nm: float = 0.08
     min_crystal: float = 0.955
-    max_shift_nm: float = 0.07
+    max_shift_fwhm: float = 0.33
     window_fwhm: float = 1.3
     max_iterations: int = 25
     tolerance_pm: float = 0.2
@@ -51,7 +52,7 @@ class LocalizeConfig(StageConfig):
         ranges: dict[str, tuple[float, float]] = {
             "merge_nm": (0.0, 0.13),
             "min_crystal": (0.0, 1.0),
-            "max_shift_nm": (0.005, 0.12),
+            "max_shift_fwhm": (0.02, 1.0),
             "window_fwhm": (0.8, 3.0),
             "max_iterations": (1, 500),
             "tolerance_pm": (1e-3, 10.0),

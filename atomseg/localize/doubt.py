@@ -12,10 +12,14 @@ from atomseg.localize.learn import start, window_radius_nm
 from atomseg.localize.model import AMPLITUDE
 from atomseg.localize.normal import Problem, add_prior, normal_equations
 from atomseg.localize.solve import Solved, begin, only, resume
+from atomseg.localize.windows import FWHM_PER_SIGMA
 
 # A doubted column is one where its light is this many errors, stray light included, and where it is placed to this,
 # both directions together, nm: half the distance within which it would be found again.
 CLEAR_ERRORS, CLEAR_NM = 2.5, 0.025
+# It has to stay where the network saw it, on a site of its kind, in full widths: what a fit is drawn to from further
+# away is other light.
+STAYS_FWHM = 0.25
 
 
 def clear(
@@ -90,8 +94,12 @@ def with_clear(
         return problem, solved, stays
     task, begun = only(task, begun, np.concatenate([sure, len(sure) + seen]))
     task = replace(task, radius_nm=window_radius_nm(task.canvas, task.seeds_nm, begun.fit.unit_nm, window_fwhm))
-    stays = np.concatenate([stays, doubted[seen]])
-    task, done, kept = apart(task, resume(task, begun, ~begun.failed), chance[stays])
+    done = resume(task, begun, ~begun.failed)
+    lost = done.failed.cpu().numpy()
+    lost[sure] = False
+    task, done = only(task, done, np.flatnonzero(~lost))
+    stays = np.concatenate([stays, doubted[seen]])[~lost]
+    task, done, kept = apart(task, done, chance[stays])
     order = np.argsort(stays[kept])
     return *only(task, done, order), stays[kept][order]
 
@@ -102,6 +110,8 @@ def _joined(problem: Problem, solved: Solved, more_nm: torch.Tensor, window_fwhm
     fit = replace(fit, yx_nm=torch.cat([fit.yx_nm, more.yx_nm]), shape=torch.cat([fit.shape, more.shape]))
     seeds_nm = torch.cat([problem.seeds_nm, more_nm])
     radius = window_radius_nm(problem.canvas, seeds_nm, fit.unit_nm, window_fwhm)
-    task = replace(problem, seeds_nm=seeds_nm, radius_nm=radius)
+    reach = torch.full((len(more),), STAYS_FWHM * FWHM_PER_SIGMA * fit.unit_nm, device=more_nm.device)
+    reach_nm = torch.cat([problem.max_shift_nm, reach.to(problem.max_shift_nm)])
+    task = replace(problem, seeds_nm=seeds_nm, radius_nm=radius, max_shift_nm=reach_nm)
     failed = torch.cat([solved.failed, torch.zeros(len(more), dtype=torch.bool, device=more_nm.device)])
     return task, replace(begin(task, fit), failed=failed)

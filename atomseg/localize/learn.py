@@ -22,6 +22,11 @@ SMOOTH_UNITS = 0.5
 # The same for what the fitted Gaussians leave: wide enough to average over the noise, narrower than a step of the
 # background matters.
 SMOOTH_REST_UNITS = 1.5
+# How far a column of the sample may walk from its seed, nm.
+SAMPLE_WALK_NM = 0.07
+# A fit may walk this many errors of its starting position, if that is further than its width allows, and this many
+# full widths where it begins so near to the border: light that is cut off begins inside and can belong outside.
+SEED_ERRORS, BORDER_FWHM = 2.5, 0.6
 # The sample: patches of neighbouring columns, of which the inner ones, whose neighbours are all in the patch, are used.
 N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
 # Scatter of the shape (relative precision) and of background slopes (typical amplitudes per standard deviation) below
@@ -55,6 +60,22 @@ def window_radius_nm(canvas: Canvas, seeds_nm: torch.Tensor, unit_nm: float, win
         nearest = cKDTree(points).query(points, k=2)[0][:, 1]
     radius = np.clip(0.62 * nearest, 0.95 * fwhm, max(window_fwhm, 0.95) * fwhm)
     return torch.from_numpy(np.maximum(radius, 2.3 * max(canvas.step_nm))).to(seeds_nm.device)
+
+
+def longest_walk_nm(
+    canvas: Canvas, seeds_nm: torch.Tensor, sigma_nm: np.ndarray, unit_nm: float, max_shift_fwhm: float
+) -> torch.Tensor:
+    """(N,) how far columns may be from their seeds, nm.
+
+    What draws a fit further than a third of a column's width is other light: a grain of a film, a neighbour's tail. The
+    network, which sees the whole neighbourhood, is hardly ever that far off, and if it may be, it says so.
+    """
+    fwhm, step_nm = FWHM_PER_SIGMA * unit_nm, torch.tensor(canvas.step_nm, device=seeds_nm.device)
+    last_nm = step_nm * (torch.tensor(canvas.shape, device=seeds_nm.device) - 1)
+    border_nm = (torch.minimum(seeds_nm, last_nm - seeds_nm) + 0.5 * step_nm).amin(1)
+    told_nm = torch.from_numpy(SEED_ERRORS * sigma_nm.mean(axis=1)).to(seeds_nm.device)
+    width = torch.where(border_nm < BORDER_FWHM * fwhm, max(BORDER_FWHM, max_shift_fwhm), max_shift_fwhm)
+    return torch.maximum(told_nm, width * fwhm)
 
 
 def start(seeds_nm: torch.Tensor, unit_nm: float, prior: Prior) -> Fit:
@@ -116,7 +137,7 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
         weight=inverse_variance(canvas, noise, level),
         noise=noise,
         prior=Prior((1.0, 1.0, 0.0), BROAD_SHAPE_SD, BROAD_SLOPE * contrast),
-        max_shift_nm=0.07,
+        max_shift_nm=torch.full((len(sample),), SAMPLE_WALK_NM, device=sample.device),
         tolerance_nm=1e-3,
         max_iterations=14,
         workers=workers,

@@ -46,7 +46,10 @@ class Prior:
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that stays fixed while the columns move; `weight` is the flat inverse variance of the pixels."""
+    """Everything that stays fixed while the columns move.
+
+    `weight` is the flat inverse variance of the pixels, `max_shift_nm` (N,) how far from their seeds columns may go.
+    """
 
     canvas: Canvas
     seeds_nm: torch.Tensor
@@ -54,7 +57,7 @@ class Problem:
     weight: torch.Tensor
     noise: Noise
     prior: Prior
-    max_shift_nm: float
+    max_shift_nm: torch.Tensor
     tolerance_nm: float
     max_iterations: int
     workers: int = 1

@@ -137,7 +137,10 @@ def only(problem: Problem, solved: Solved, rows: np.ndarray) -> tuple[Problem, S
         bounded=solved.bounded[some],
         iterations=0,
     )
-    return replace(problem, seeds_nm=problem.seeds_nm[some], radius_nm=problem.radius_nm[some]), kept
+    seeds_nm, radius_nm, max_shift_nm = (
+        values[some] for values in (problem.seeds_nm, problem.radius_nm, problem.max_shift_nm)
+    )
+    return replace(problem, seeds_nm=seeds_nm, radius_nm=radius_nm, max_shift_nm=max_shift_nm), kept
 
 
 def fitted_sample(solved: Solved, most: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from atomseg.localize.learn import (
     SMOOTH_UNITS,
     bright_sample,
     learn,
+    longest_walk_nm,
     seen_noise,
     start,
     window_radius_nm,
@@ -43,7 +44,7 @@ from atomseg.localize.tails import under, without_tails
 from atomseg.localize.unlisted import Kind, unlisted, without
 from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
-from atomseg.types import Columns, Micrograph, Prediction
+from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
 from atomseg.types.columns import LOCALIZATION_FIELDS
 from atomseg.units import PM_PER_NM
 
@@ -103,6 +104,7 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     seen = ~(dim & (chance < config.sure_probability))
     doubted = np.flatnonzero(chance <= prediction.heatmap_threshold)
     seen[doubted] &= clear(found.yx_nm, light, error[doubted], found.sigma_nm[doubted], doubted)
+    seen[doubted] &= (table["flags"].to_numpy()[doubted] & int(ColumnFlag.FIT_FAILED)) == 0
     # A fit can end outside the image: light of a column in the next field of view, which helped its neighbours' fit.
     inside = in_view(table[["y_px", "x_px"]].to_numpy(float), micrograph.image.shape)
     kept = table[seen & inside].reset_index(drop=True)
@@ -197,7 +199,9 @@ def _fit_columns(
     if doubt.all():
         raise ValueError(f"all {len(seeds)} starting positions are doubted; one at least has to be sure")
     start_nm, sure = seeds_nm - _origin(canvas, size), torch.from_numpy(~doubt).to(device)
-    problem, solved, kinds, stays = _settle(coarse, start_nm[sure], chance[~doubt], config=config, workers=workers)
+    problem, solved, kinds, stays = _settle(
+        coarse, start_nm[sure], sigma[~doubt], chance[~doubt], config=config, workers=workers
+    )
     problem, solved, tail = without_tails(problem, solved)
     problem, solved, stays = with_clear(
         problem,
@@ -222,7 +226,13 @@ def _origin(canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _settle(
-    canvas: Canvas, seeds_nm: torch.Tensor, chance: np.ndarray, *, config: LocalizeConfig, workers: int
+    canvas: Canvas,
+    seeds_nm: torch.Tensor,
+    sigma_nm: np.ndarray,
+    chance: np.ndarray,
+    *,
+    config: LocalizeConfig,
+    workers: int,
 ) -> tuple[Problem, Solved, list[Kind], np.ndarray]:
     """The joint fit from the seeds, the kinds of pairs whose light was taken out before, and who stays (`apart`)."""
     learned = learn(canvas, seeds_nm, config.window_fwhm, workers)
@@ -234,7 +244,7 @@ def _settle(
         weight=inverse_variance(canvas, noise, smooth_level(canvas, SMOOTH_UNITS * unit)),
         noise=noise,
         prior=prior,
-        max_shift_nm=config.max_shift_nm,
+        max_shift_nm=longest_walk_nm(canvas, seeds_nm, sigma_nm, unit, config.max_shift_fwhm),
         tolerance_nm=config.tolerance_pm / PM_PER_NM,
         max_iterations=config.max_iterations,
         workers=workers,

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from atomseg.localize import LocalizeConfig, fit_columns
+from atomseg.localize.learn import longest_walk_nm
+from atomseg.localize.windows import Canvas
 from atomseg.types import ColumnFlag
 
 FWHM_PER_SIGMA = 2.3548200450309493
@@ -174,3 +177,13 @@ def test_many_dim_columns_tell_their_common_width_together(seed):
     # The search ends within 3 %, single columns scatter by another 3 %, and 81 of them know the width to 5 %; a typical
     # width of single columns stays near the first guess of 50 pm, 37 % off.
     assert width.median() == pytest.approx(sigma * FWHM_PER_SIGMA, rel=0.12)
+
+
+def test_how_far_a_column_may_be_from_its_seed():
+    canvas = Canvas(torch.zeros(120, 140), torch.zeros(120, 140), (0.02, 0.02), 10)
+    seeds = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.03], [1.95, 1.0]], dtype=torch.float64)
+    sigma = np.array([0.004, 0.02, 0.004, 0.004])[:, None] * np.ones(2)
+    walk = longest_walk_nm(canvas, seeds, sigma, 0.04, 0.33)
+    fwhm = 0.04 * FWHM_PER_SIGMA
+    # A third of a width; 2.5 of the seed's own errors; more at the left and lower border, where light is cut off.
+    np.testing.assert_allclose(walk, [0.33 * fwhm, 0.05, 0.6 * fwhm, 0.6 * fwhm], rtol=1e-6)

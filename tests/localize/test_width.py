@@ -33,7 +33,7 @@ def held(unit_nm, seed=None, spacing_nm=0.8):
         weight=valid.reshape(-1) / NOISE**2,
         noise=Noise(NOISE**2, 0.0, NOISE**2),
         prior=prior,
-        max_shift_nm=0.07,
+        max_shift_nm=torch.full((len(yx),), 0.07),
         tolerance_nm=1e-5,
         max_iterations=40,
     )
