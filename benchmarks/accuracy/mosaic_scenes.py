@@ -35,6 +35,8 @@ OCCUPANCIES = (0.0, 0.25, 1.0)
 O1 = "O1_x0_200kV"
 # Two gaps meet on a metal row, within this share of a layer; columns end at so many nm.
 ROW_BLEND, OUTLINE_NM = 0.1, 0.03
+# Sites of two stacks closer than this are one, nm.
+SAME_SITE_NM = 0.03
 # Atoms in a column that scatter its occupancy, a nm of foil: one in a hexagonal a.
 ATOMS_PER_NM = 3.5
 
@@ -59,8 +61,8 @@ def _read(table: np.ndarray, u: np.ndarray, v: np.ndarray, thickness: np.ndarray
     return np.asarray(map_coordinates(wrapped, at, order=1, mode="nearest"))
 
 
-def _sites(plan: Plan) -> pd.DataFrame:
-    """Metal and interlayer sites of all stacks, `present` where the crystal is."""
+def _sites(plan: Plan, beyond_nm: float = 0.0) -> pd.DataFrame:
+    """Metal and interlayer sites of all stacks and so far beyond their ends, `present` where the crystal is."""
     reach = 1.45 * plan.field_nm / plan.column + 4
     columns = np.arange(-np.ceil(reach), np.ceil(reach) + 1)
     rows = []
@@ -73,7 +75,9 @@ def _sites(plan: Plan) -> pd.DataFrame:
                     pd.DataFrame({"along": along, "across": layer + up, "species": species, "stack": k, "gap": j})
                 )
     table = pd.concat(rows, ignore_index=True)
-    mine = np.searchsorted(plan.ends, table["along"]) == table["stack"]
+    over, ends = beyond_nm / plan.column, np.array([-np.inf, *plan.ends, np.inf])
+    begin, end = ends[table["stack"]], ends[table["stack"] + 1]
+    mine = (table["along"] > begin - over) & (table["along"] <= end + over)
     yx = plan.place(table["along"].to_numpy(), table["across"].to_numpy())
     table = table.assign(y=yx[:, 0], x=yx[:, 1], present=plan.inside(yx) > 0)
     near = np.all((yx > -1.0) & (yx < plan.field_nm + 1.0), axis=1)
@@ -96,7 +100,19 @@ def make(plan: Plan) -> Scene:
     labels = _labels(plan, yx, solid)
     nothing = np.full(labels.shape, np.nan, np.float32)
     phases = PhaseMap(labels, np.ones_like(nothing), nothing, pd.DataFrame(columns=list(PHASE_FIELDS)), pd.DataFrame())
-    return Scene(micrograph, _columns(plan, sites), phases, _thickness_truth(plan), labels > 0, _told(plan))
+    return Scene(
+        micrograph, _columns(plan, _with_faded(plan, sites)), phases, _thickness_truth(plan), labels > 0, _told(plan)
+    )
+
+
+def _with_faded(plan: Plan, sites: pd.DataFrame) -> pd.DataFrame:
+    """The sites and, where stacks fade into each other, those of the other stack: columns of both are seen there."""
+    more = _sites(plan, 2 * STACK_BLEND_NM)
+    place = more[["y", "x"]].to_numpy()
+    more = more[cKDTree(sites[["y", "x"]].to_numpy()).query(place)[0] > SAME_SITE_NM]
+    metal = more["species"] == "TM"
+    more = more.assign(occupancy=np.where(metal, 1.0, plan.occupancy(more[["y", "x"]].to_numpy())))
+    return pd.concat([sites, more], ignore_index=True)
 
 
 def _thickness(plan: Plan, yx: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.spatial import cKDTree
+from skimage.feature import peak_local_max
 
 FOLDERS = [str(Path(__file__).resolve().parents[2] / "benchmarks" / name) for name in ("accuracy", "")]
 
@@ -73,6 +75,27 @@ def test_rocksalt_interlayers_are_bright_and_layered_ones_dark(mosaics):
     layered, rocksalt = ((label == code) & deep for code in (1, 2))
     assert np.median(light[rocksalt & ~metal]) > 0.8 * np.median(light[rocksalt & metal])
     assert np.median(light[layered & ~metal]) < 0.4 * np.median(light[layered & metal])
+
+
+def test_columns_of_both_stackings_are_true_where_they_fade_into_each_other(mosaics):
+    plans, scenes = mosaics
+    plan = plain(first(plans, kind="bulk", o1=True, stacks=2))
+    table = scenes.make(plan).columns.table
+    image = gaussian_filter(scenes.make(plan).micrograph.image.astype(float), 0.03 / plan.pixel)
+    peaks = (
+        peak_local_max(image, min_distance=max(1, int(0.05 / plan.pixel)), threshold_abs=0.5 * image.max()) * plan.pixel
+    )
+    inside = ((peaks > 0.3) & (peaks < plan.field_nm - 0.3)).all(1)
+    along = plan.lattice(peaks - np.stack([np.zeros(len(peaks)), scenes._bent(plan, peaks[:, 0])], axis=1))[0]
+    fading = inside & (np.abs(along - plan.ends[0]) * plan.column < plans.STACK_BLEND_NM)
+    true = cKDTree(table[["y_nm", "x_nm"]].to_numpy())
+    # Half the light of a column is seen as one; light of two that overlap has its peak between them.
+    assert fading.sum() > 10
+    assert (true.query(peaks[fading])[0] < 0.05).all()
+    near = (
+        np.abs(plan.lattice(table[["y_nm", "x_nm"]].to_numpy())[0] - plan.ends[0]) * plan.column < plans.STACK_BLEND_NM
+    )
+    assert not table["required"][near].any()
 
 
 def test_true_thickness_is_the_area_of_the_layer_over_its_length(mosaics):
