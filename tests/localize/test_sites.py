@@ -54,3 +54,21 @@ def test_the_order_of_the_peaks_does_not_matter():
     yx, sure, _, _ = layered(np.random.default_rng(3), full_share=0.3)
     order = np.random.default_rng(4).permutation(len(yx))
     assert np.array_equal(on_known_sites(yx, sure)[order], on_known_sites(yx[order], sure[order]))
+
+
+def test_a_lattice_of_dumbbells_goes_on_where_the_network_doubts():
+    rng = np.random.default_rng(5)
+    # Silicon down [110], nm: no atom is a centre of inversion of those around it.
+    i, j = np.meshgrid(np.arange(-8, 24), np.arange(16), indexing="ij")
+    first = np.stack([0.272 * j, 0.384 * i + 0.192 * j], axis=-1).reshape(-1, 2)
+    atoms = np.concatenate([first, np.add(first, (0.136, 0.0))])
+    atoms = atoms[(atoms[:, 1] > 0) & (atoms[:, 1] < 4.0)]
+    sure = rng.random(len(atoms)) > 0.08
+    between = np.add(atoms[::7], (0.068 - 0.17, 0.1))
+    yx = np.concatenate([atoms, between]) + rng.normal(0.0, 0.005, (len(atoms) + len(between), 2))
+    told = np.concatenate([sure, np.zeros(len(between), bool)])
+    known = on_known_sites(yx, told)
+    # At the border of the view, too, where only half of the lattice's vectors lead anywhere. One in ten may have too
+    # many neighbours that are doubted themselves.
+    assert known[: len(atoms)][~sure].mean() > 0.9
+    assert not known[len(atoms) :].any()
