@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 
 from atomseg.localize.normal import Problem
 from atomseg.localize.peaks import strongest
-from atomseg.localize.solve import Solved, only, resume
+from atomseg.localize.solve import Solved, only, reach_nm, resume
 
 # Columns that end closer than this have run into the same maximum, nm; distinct ones are 0.13 nm apart.
 SAME_COLUMN_NM = 0.05
@@ -35,8 +35,7 @@ def apart(problem: Problem, solved: Solved, chance: np.ndarray) -> tuple[Problem
     stays = strongest(yx_nm, chance, SAME_COLUMN_NM)
     if len(stays) < len(yx_nm):
         gone = np.setdiff1d(np.arange(len(yx_nm)), stays)
-        reach_nm = float(problem.radius_nm.max()) + 3.0 * solved.fit.unit_nm
-        near = cKDTree(yx_nm[gone]).query(yx_nm[stays])[0] < reach_nm
+        near = cKDTree(yx_nm[gone]).query(yx_nm[stays])[0] < reach_nm(problem, solved.fit)
         problem, solved = only(problem, solved, stays)
         solved = resume(problem, solved, torch.from_numpy(near).to(problem.seeds_nm.device))
     return problem, solved, stays

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 from atomseg.localize.apart import apart
 from atomseg.localize.errors import lone_errors
@@ -11,7 +12,7 @@ from atomseg.localize.evidence import STRAY_LIGHT, bright_neighbour
 from atomseg.localize.learn import start, window_radius_nm
 from atomseg.localize.model import AMPLITUDE
 from atomseg.localize.normal import Problem, add_prior, normal_equations
-from atomseg.localize.solve import Solved, begin, only, resume
+from atomseg.localize.solve import Solved, lighten, only, reach_nm, resume
 from atomseg.localize.windows import FWHM_PER_SIGMA
 
 # A doubted column is one where its light is this many errors, stray light included, and where it is placed to this,
@@ -85,6 +86,7 @@ def with_clear(
         return problem, solved, stays
     sure = np.arange(len(stays))
     task, begun = _joined(problem, solved, seeds_nm[torch.from_numpy(doubted).to(seeds_nm.device)], window_fwhm)
+    begun = lighten(task, begun, _beside(task, begun, len(sure)).nonzero()[:, 0])
     rows = torch.arange(len(sure), len(begun.fit), device=seeds_nm.device)
     normal = normal_equations(task, begun.fit, begun.left, rows)
     error = lone_errors(add_prior(normal, begun.fit.take(rows), task.prior))
@@ -95,7 +97,7 @@ def with_clear(
         return problem, solved, stays
     task, begun = only(task, begun, np.concatenate([sure, len(sure) + seen]))
     task = replace(task, radius_nm=window_radius_nm(task.canvas, task.seeds_nm, begun.fit.unit_nm, window_fwhm))
-    done = resume(task, begun, ~begun.failed)
+    done = resume(task, begun, _beside(task, begun, len(sure)) & ~begun.failed)
     lost = done.failed.cpu().numpy()
     lost[sure] = False
     task, done = only(task, done, np.flatnonzero(~lost))
@@ -106,7 +108,7 @@ def with_clear(
 
 
 def _joined(problem: Problem, solved: Solved, more_nm: torch.Tensor, window_fwhm: float) -> tuple[Problem, Solved]:
-    """The fit with more columns, their light and that of all others as a fit begins with it."""
+    """The fit with more columns, which have no light yet."""
     more, fit = start(more_nm, solved.fit.unit_nm, problem.prior), solved.fit
     fit = replace(fit, yx_nm=torch.cat([fit.yx_nm, more.yx_nm]), shape=torch.cat([fit.shape, more.shape]))
     seeds_nm = torch.cat([problem.seeds_nm, more_nm])
@@ -114,5 +116,14 @@ def _joined(problem: Problem, solved: Solved, more_nm: torch.Tensor, window_fwhm
     reach = torch.full((len(more),), STAYS_FWHM * FWHM_PER_SIGMA * fit.unit_nm, device=more_nm.device)
     reach_nm = torch.cat([problem.max_shift_nm, reach.to(problem.max_shift_nm)])
     task = replace(problem, seeds_nm=seeds_nm, radius_nm=radius, max_shift_nm=reach_nm)
-    failed = torch.cat([solved.failed, torch.zeros(len(more), dtype=torch.bool, device=more_nm.device)])
-    return task, replace(begin(task, fit), failed=failed)
+    no = torch.zeros(len(more), dtype=torch.bool, device=more_nm.device)
+    failed, bounded = torch.cat([solved.failed, no]), torch.cat([solved.bounded, no])
+    unrest_nm = torch.cat([solved.unrest_nm, no.to(solved.unrest_nm)])
+    return task, Solved(fit, solved.left.clone(), failed, unrest_nm, bounded, 0)
+
+
+def _beside(problem: Problem, solved: Solved, first: int) -> torch.Tensor:
+    """(N,) bool, the columns from number `first` on and those whose windows their light reaches."""
+    yx_nm = solved.fit.yx_nm.cpu().numpy()
+    near = cKDTree(yx_nm[first:]).query(yx_nm)[0] < reach_nm(problem, solved.fit)
+    return torch.from_numpy(near).to(solved.fit.yx_nm.device)

@@ -190,15 +190,31 @@ def begin(problem: Problem, fit: Fit) -> Solved:
     left = residual(problem.canvas, fit, problem.workers)
     # The first rounds see slopes freely, so that a steep one is found before it is pulled.
     free_slope = replace(problem, prior=replace(problem.prior, slope_sd=FREE_SLOPE * problem.prior.slope_sd))
-    everything = torch.arange(len(fit), device=fit.yx_nm.device)
+    dark = Solved(fit, left, failed, torch.zeros(len(fit), device=failed.device), failed, 0)
+    return lighten(free_slope, dark, torch.arange(len(fit), device=fit.yx_nm.device))
+
+
+def lighten(problem: Problem, state: Solved, rows: torch.Tensor) -> Solved:
+    """Rounds in which only amplitudes and backgrounds of some columns move; `state.left` is used up.
+
+    Parameters
+    ----------
+    problem : Problem
+        Image, seeds, windows, noise and prior.
+    state : Solved
+        Where to begin.
+    rows : torch.Tensor
+        (n,) int64 columns.
+    """
+    fit, left = state.fit, state.left
     rounds = min(LINEAR_ROUNDS, problem.max_iterations)
-    share = relaxation(len(fit), *neighbour_pairs(fit.yx_nm, _reach_nm(problem, fit)), fit.unit_nm)
+    share = relaxation(len(fit), *neighbour_pairs(fit.yx_nm, reach_nm(problem, fit)), fit.unit_nm)[rows]
     for _ in range(rounds):
         before = fit
-        step, _ = _steps(free_slope, fit, left, everything, _free(failed, linear=True))
-        fit = fit.moved(everything, step * share)
-        redraw(left, problem.canvas, before, fit, problem.workers)
-    return Solved(fit, left, failed, torch.zeros(len(fit), device=failed.device), failed, rounds)
+        step, _ = _steps(problem, fit, left, rows, _free(state.failed[rows], linear=True))
+        fit = fit.moved(rows, step * share)
+        redraw(left, problem.canvas, before.take(rows), fit.take(rows), problem.workers)
+    return replace(state, fit=fit, iterations=rounds)
 
 
 def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
@@ -214,7 +230,7 @@ def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
         (N,) bool, columns to ask for a step in the first round.
     """
     fit, left, failed = start.fit, start.left, start.failed
-    pairs, distance_nm = neighbour_pairs(fit.yx_nm, _reach_nm(problem, fit))
+    pairs, distance_nm = neighbour_pairs(fit.yx_nm, reach_nm(problem, fit))
     overlap = torch.exp(-(distance_nm**2) / (4.0 * fit.unit_nm**2)).float()
     motion = _at_rest(problem, relaxation(len(fit), pairs, distance_nm, fit.unit_nm))
     before, bounded, rounds = fit, start.bounded, start.iterations
@@ -240,7 +256,7 @@ def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
     return Solved(fit, left, failed, unrest_nm, bounded, rounds)
 
 
-def _reach_nm(problem: Problem, fit: Fit) -> float:
+def reach_nm(problem: Problem, fit: Fit) -> float:
     """Distance at which a column's light still reaches another one's window."""
     return float(problem.radius_nm.max()) + 3.0 * fit.unit_nm
 
