@@ -9,7 +9,7 @@ import torch
 
 from atomseg.localize.apart import apart
 from atomseg.localize.config import LocalizeConfig
-from atomseg.localize.doubt import clear, with_clear
+from atomseg.localize.doubt import CLEAR_NM, clear, with_clear
 from atomseg.localize.errors import covariances
 from atomseg.localize.evidence import unseen
 from atomseg.localize.flagged import flag_columns
@@ -106,7 +106,11 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     seen[doubted] &= clear(found.yx_nm, light, error[doubted], found.sigma_nm[doubted], doubted)
     seen[doubted] &= (table["flags"].to_numpy()[doubted] & int(ColumnFlag.FIT_FAILED)) == 0
     # A fit can end outside the image: light of a column in the next field of view, which helped its neighbours' fit.
-    inside = in_view(table[["y_px", "x_px"]].to_numpy(float), micrograph.image.shape)
+    # Doubted ones have to be inside by as much as their place may be wrong.
+    yx_px, shape = table[["y_px", "x_px"]].to_numpy(float), micrograph.image.shape
+    inside = in_view(yx_px, shape)
+    wrong_px = CLEAR_NM / np.asarray(micrograph.calibration.pixel_size_nm)
+    inside[doubted] &= in_view(yx_px[doubted] - wrong_px, shape) & in_view(yx_px[doubted] + wrong_px, shape)
     kept = table[seen & inside].reset_index(drop=True)
     return Columns(kept.assign(id=np.arange(len(kept))))
 

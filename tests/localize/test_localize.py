@@ -173,3 +173,21 @@ def test_doubted_peaks_are_columns_where_their_light_is_clear(width_px):
     lone = everywhere.heatmap.copy()
     lone[2, 2] = 0.4
     assert len(find_peaks(dataclasses.replace(everywhere, heatmap=lone), 0.08)) == len(find_peaks(everywhere, 0.08))
+
+
+@pytest.mark.parametrize(("first_row_px", "listed"), [(0.3, False), (2.0, True)])
+def test_doubted_columns_that_may_stand_outside_are_not_listed(first_row_px, listed):
+    rng = np.random.default_rng(10)
+    yx = np.array([(first_row_px + 12 * row, 8 + 12 * col) for row in range(13) for col in range(12)])
+    grid_y, grid_x = np.mgrid[:160, :152]
+    light = sum(np.exp(-0.5 * ((grid_y - y) ** 2 + (grid_x - x) ** 2) / 2.5**2) for y, x in yx)
+    micrograph = Micrograph(
+        rng.poisson(200.0 + 2000.0 * light).astype(np.float32),
+        Calibration((CANONICAL_NM, CANONICAL_NM), CalibrationOrigin.USER),
+    )
+    prediction = predicted(yx, light.shape, (1.0, 1.0), light.shape)
+    heat = prediction.heatmap.copy()
+    for x in (20, 68, 116):
+        heat[:8, x - 5 : x + 6] *= 0.4
+    table = localize(micrograph, dataclasses.replace(prediction, heatmap=heat), LocalizeConfig()).table
+    assert (table["probability"] < 0.5).sum() == (3 if listed else 0)
