@@ -100,11 +100,11 @@ def with_clear(
     done = resume(task, begun, _beside(task, begun, len(sure)) & ~begun.failed)
     lost = done.failed.cpu().numpy()
     lost[sure] = False
-    task, done = only(task, done, np.flatnonzero(~lost))
-    stays = np.concatenate([stays, doubted[seen]])[~lost]
-    task, done, kept = apart(task, done, chance[stays])
-    order = np.argsort(stays[kept])
-    return *only(task, done, order), stays[kept][order]
+    stays = np.concatenate([stays, doubted[seen]])
+    order = np.argsort(stays)
+    order = order[~lost[order]]
+    task, done, kept = apart(*only(task, done, order), chance[stays[order]])
+    return task, done, stays[order][kept]
 
 
 def _joined(problem: Problem, solved: Solved, more_nm: torch.Tensor, window_fwhm: float) -> tuple[Problem, Solved]:

@@ -29,7 +29,7 @@ def flag_columns(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.n
     """
     fit, canvas = solved.fit, problem.canvas
     radius = problem.radius_nm.cpu().numpy()
-    border = ~whole_windows(canvas, fit, problem.radius_nm)
+    border = ~whole_windows(canvas, fit.yx_nm, problem.radius_nm)
     pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_FWHM * FWHM_PER_SIGMA * fit.unit_nm)
     overlap = np.zeros(len(fit), dtype=bool)
     overlap[pairs[:, 0].cpu().numpy()] = True

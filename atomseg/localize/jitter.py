@@ -102,7 +102,7 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     nearest = cKDTree(fit.yx_nm.cpu().numpy()).query(fit.yx_nm[chosen].cpu().numpy(), k=2)[0][:, 1]
     witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
     # Windows cut off by the border show half of a column's misfit, which nothing on the other side cancels.
-    witness &= whole_windows(problem.canvas, fit.take(chosen), problem.radius_nm[chosen])
+    witness &= whole_windows(problem.canvas, fit.yx_nm[chosen], problem.radius_nm[chosen])
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, place
+from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, SLOPE_X, SLOPE_Y, Fit, place, whole_windows
 from atomseg.localize.noise import Noise, high_pass_noise, inverse_variance, noise_from_residuals, smooth_level
 from atomseg.localize.normal import Prior, Problem, add_prior, normal_equations
 from atomseg.localize.solve import Solved, solve
@@ -70,12 +70,11 @@ def longest_walk_nm(
     What draws a fit further than a third of a column's width is other light: a grain of a film, a neighbour's tail. The
     network, which sees the whole neighbourhood, is hardly ever that far off, and if it may be, it says so.
     """
-    fwhm, step_nm = FWHM_PER_SIGMA * unit_nm, torch.tensor(canvas.step_nm, device=seeds_nm.device)
-    last_nm = step_nm * (torch.tensor(canvas.shape, device=seeds_nm.device) - 1)
-    border_nm = (torch.minimum(seeds_nm, last_nm - seeds_nm) + 0.5 * step_nm).amin(1)
-    told_nm = torch.from_numpy(SEED_ERRORS * sigma_nm.mean(axis=1)).to(seeds_nm.device)
-    width = torch.where(border_nm < BORDER_FWHM * fwhm, max(BORDER_FWHM, max_shift_fwhm), max_shift_fwhm)
-    return torch.maximum(told_nm, width * fwhm)
+    fwhm = FWHM_PER_SIGMA * unit_nm
+    inner = whole_windows(canvas, seeds_nm, torch.full((len(seeds_nm),), BORDER_FWHM * fwhm, dtype=torch.float64))
+    width = np.where(inner, max_shift_fwhm, max(BORDER_FWHM, max_shift_fwhm))
+    walk_nm = np.maximum(SEED_ERRORS * sigma_nm.mean(axis=1), width * fwhm)
+    return torch.from_numpy(walk_nm).to(seeds_nm.device)
 
 
 def start(seeds_nm: torch.Tensor, unit_nm: float, prior: Prior) -> Fit:

@@ -128,9 +128,9 @@ def longest_axis(fit: Fit) -> torch.Tensor:
     return smallest.clamp_min(0.1).rsqrt()
 
 
-def whole_windows(canvas: Canvas, fit: Fit, radius_nm: torch.Tensor) -> np.ndarray:
-    """(N,) bool, the window of a column, of (N,) radius, lies in the image."""
-    yx, radius = fit.yx_nm.cpu().numpy(), radius_nm.cpu().numpy()[:, None]
+def whole_windows(canvas: Canvas, yx_nm: torch.Tensor, radius_nm: torch.Tensor) -> np.ndarray:
+    """(N,) bool, the window about each of (N, 2) places, of (N,) radius, lies in the image."""
+    yx, radius = yx_nm.cpu().numpy(), radius_nm.cpu().numpy()[:, None]
     edge = (np.asarray(canvas.shape) - 0.5) * np.asarray(canvas.step_nm)
     least = 0.5 * np.asarray(canvas.step_nm)
     return np.asarray(((yx - radius >= -least) & (yx + radius <= edge)).all(1))

@@ -76,8 +76,7 @@ def _in_middles(yx_nm: np.ndarray, sure: np.ndarray, columns_nm: np.ndarray, pai
 
 def _share(vector: np.ndarray, full: np.ndarray) -> np.ndarray:
     """(P,) share of the pairs with about the same vector that hold a sure column in their middle; 0 for too few."""
-    both = np.stack([_histogram(v) + _histogram(-v) for v in (vector, vector[full])])
-    pairs, columns = (_about(each) for each in both)
+    pairs, columns = (_about(_histogram(v) + _histogram(-v)) for v in (vector, vector[full]))
     share = np.where(columns >= MIN_COLUMNS, columns / np.maximum(pairs, 1), 0.0)
     bin_yx = _bins(vector)
     return np.asarray(share[bin_yx[:, 0], bin_yx[:, 1]])

@@ -80,8 +80,9 @@ def test_rocksalt_interlayers_are_bright_and_layered_ones_dark(mosaics):
 def test_columns_of_both_stackings_are_true_where_they_fade_into_each_other(mosaics):
     plans, scenes = mosaics
     plan = plain(first(plans, kind="bulk", o1=True, stacks=2))
-    table = scenes.make(plan).columns.table
-    image = gaussian_filter(scenes.make(plan).micrograph.image.astype(float), 0.03 / plan.pixel)
+    scene = scenes.make(plan)
+    table = scene.columns.table
+    image = gaussian_filter(scene.micrograph.image.astype(float), 0.03 / plan.pixel)
     peaks = (
         peak_local_max(image, min_distance=max(1, int(0.05 / plan.pixel)), threshold_abs=0.5 * image.max()) * plan.pixel
     )

@@ -133,9 +133,8 @@ def test_a_column_whose_centre_lies_outside_the_image_is_not_listed():
     assert table["y_px"].min() > 10.0
 
 
-@pytest.mark.parametrize(
-    "width_px", [2.5, 3.5]
-)  # Apart, and so wide that a dim column is a shoulder of four bright ones.
+# Apart, and so wide that a dim column is a shoulder of four bright ones.
+@pytest.mark.parametrize("width_px", [2.5, 3.5])
 def test_doubted_peaks_are_columns_where_their_light_is_clear(width_px):
     rng = np.random.default_rng(9)
     yx = np.array([(y, x) for y in range(8, 160, 12) for x in range(8, 160, 12)], dtype=float)
