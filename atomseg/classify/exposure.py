@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.fft import fft2
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 
 from atomseg.imaging import rough_power
 from atomseg.types import Check, Columns, Micrograph, Verdict
@@ -132,9 +132,10 @@ def noise_gain(image: np.ndarray) -> float | None:
 
     None where variance does not grow with the level.
     """
-    rough, level = rough_power(image), gaussian_filter(image, LEVEL_PX)
     step = max(1, int(np.sqrt(image.size / ENOUGH_PIXELS)))
-    rough, level = rough[::step, ::step], level[::step, ::step]
+    rough = rough_power(image)[::step, ::step]
+    # Only the rows that are asked are smoothed along themselves.
+    level = gaussian_filter1d(gaussian_filter1d(image, LEVEL_PX, axis=0)[::step], LEVEL_PX, axis=1)[:, ::step]
     edges = np.quantile(level, np.linspace(0, 1, LEVELS + 1))
     which = np.clip(np.searchsorted(edges, level.ravel(), side="right") - 1, 0, LEVELS - 1)
     count = np.maximum(np.bincount(which, minlength=LEVELS), 1)

@@ -44,10 +44,14 @@ def layer_table(gaps: pd.DataFrame, yx_nm: np.ndarray, amplitude: np.ndarray, fr
     delta = yx_nm[upper] - yx_nm[lower]
     spacing = np.abs(delta[:, 0] * unit[:, 1] - delta[:, 1] * unit[:, 0])
     middle = 0.5 * (yx_nm[lower] + yx_nm[upper])
-    table = gaps.assign(spacing=spacing, y_mid=middle[:, 0], x_mid=middle[:, 1], along=(middle * unit).sum(axis=1))
+    values = {name: gaps[name].to_numpy() for name in ("row_lower", "row_upper", *_OF_GAP)}
+    values |= {"spacing": spacing, "middle": middle, "along": (middle * unit).sum(axis=1), "lower": amplitude[lower]}
+    order = np.lexsort((values["row_upper"], values["row_lower"]))
+    ends = np.flatnonzero(np.diff(values["row_lower"][order]) | np.diff(values["row_upper"][order])) + 1
+    # Arrays: taking a table apart a hundred times costs more than everything else here.
     rows = [
-        {"row_lower": a, "row_upper": b, **_one_layer(part, amplitude)}
-        for (a, b), part in table.groupby(["row_lower", "row_upper"], sort=True)
+        _one_layer({name: value[part] for name, value in values.items()})
+        for part in np.split(order, ends)
         if len(part) >= FEWEST_GAPS
     ]
     layers = pd.DataFrame(rows, columns=list(LAYER_FIELDS)).astype(_TYPES)
@@ -56,33 +60,35 @@ def layer_table(gaps: pd.DataFrame, yx_nm: np.ndarray, amplitude: np.ndarray, fr
     return layers.assign(label=_with_alternation(layers))
 
 
+_OF_GAP = ("domain", "shift", "occupancy", "occupancy_err", "phase")
 _TYPES = {"row_lower": int, "row_upper": int, "domain": int, "n_columns": int, "label": str, "overlap": bool}
 
 
-def _one_layer(part: pd.DataFrame, amplitude: np.ndarray) -> dict[str, object]:
-    """Means of one layer with their standard errors, its label and flags."""
-    shift = part["shift"].to_numpy()
+def _one_layer(part: dict[str, np.ndarray]) -> dict[str, object]:
+    """Means of one layer with their standard errors, its label and flags, from arrays of its gaps."""
+    shift, spacing = part["shift"], part["spacing"]
     # A shift is defined modulo one period: the mean is that of the turns.
     mean = float(np.angle(np.exp(2j * np.pi * shift).mean())) / (2 * np.pi)
     away = (shift - mean + 0.5) % 1.0 - 0.5
-    n = len(part)
-    ordered = part.sort_values("along")
-    doubling, doubling_err = half_order(amplitude[ordered["lower"].to_numpy()])
-    weight = 1.0 / np.maximum(part["occupancy_err"].to_numpy(), 1e-3) ** 2
-    label = _label(part)
+    n = len(shift)
+    doubling, doubling_err = half_order(part["lower"][np.argsort(part["along"])])
+    weight = 1.0 / np.maximum(part["occupancy_err"], 1e-3) ** 2
+    y_nm, x_nm = part["middle"].mean(axis=0)
     return {
-        "domain": int(part["domain"].iloc[0]),
+        "row_lower": part["row_lower"][0],
+        "row_upper": part["row_upper"][0],
+        "domain": int(part["domain"][0]),
         "position": 0.0,
-        "y_nm": float(part["y_mid"].mean()),
-        "x_nm": float(part["x_mid"].mean()),
+        "y_nm": float(y_nm),
+        "x_nm": float(x_nm),
         "n_columns": n,
         "shift": mean,
         "shift_err": float(np.std(away, ddof=1) / np.sqrt(n)),
-        "spacing_nm": float(part["spacing"].mean()),
-        "spacing_err_nm": float(part["spacing"].std(ddof=1) / np.sqrt(n)),
+        "spacing_nm": float(spacing.mean()),
+        "spacing_err_nm": float(np.std(spacing, ddof=1) / np.sqrt(n)),
         "occupancy": float(np.average(part["occupancy"], weights=weight)),
-        "occupancy_err": float(part["occupancy_err"].median()),
-        "label": label,
+        "occupancy_err": float(np.median(part["occupancy_err"])),
+        "label": _label(part["phase"], shift),
         # All along the layer, or it is a fault that ends in it.
         "overlap": bool(abs(abs(mean) - 1 / 6) < OVERLAP_WIDTH and float(np.median(np.abs(away))) < OVERLAP_WIDTH),
         "doubling": doubling,
@@ -90,9 +96,8 @@ def _one_layer(part: pd.DataFrame, amplitude: np.ndarray) -> dict[str, object]:
     }
 
 
-def _label(part: pd.DataFrame) -> str:
-    """Stacking of a layer from the phases of its gaps."""
-    phase = part["phase"].to_numpy()
+def _label(phase: np.ndarray, shift: np.ndarray) -> str:
+    """Stacking of a layer from the phases and shifts of its gaps."""
     judged = phase != Phase.UNRESOLVED
     if judged.mean() < 0.5:
         return "unresolved"
@@ -101,7 +106,7 @@ def _label(part: pd.DataFrame) -> str:
         return "O1"
     if o1 > 1 - ONE_STACKING:
         return "mixed"
-    third = part["shift"].to_numpy()[judged & (phase != Phase.O1)]
+    third = shift[judged & (phase != Phase.O1)]
     positive = float((third > 0).mean())
     if max(positive, 1 - positive) < ONE_STACKING:
         return "mixed"

@@ -29,7 +29,7 @@ class InferConfig(StageConfig):
         Side of a tile in canonical pixels, without its halo; memory grows with its square, the result does not change.
     """
 
-    tile_px: int = 768
+    tile_px: int = 1024
 
     def __post_init__(self) -> None:
         if not 64 <= self.tile_px <= 8192:

@@ -29,9 +29,9 @@ COMMON_SHARE = 1e-4
 # model's misfit as much as the scan's, and with a slow prior it would take columns along by 15 pm.
 TRUSTED_SHARE, SEEN_SHARE = 0.05, 0.01
 # Rows are solved in blocks; what is further apart than the overlap shares no column and next to no correlation.
-BLOCK_ROWS, OVERLAP_ROWS = 384, 64
-# Blocks that are asked how much jitter there is.
-PRIOR_ROWS = 192
+BLOCK_ROWS, OVERLAP_ROWS = 256, 64
+# Rows of the blocks that are asked how much jitter there is, and how many blocks at most.
+PRIOR_ROWS, PRIOR_BLOCKS = 128, 6
 # A column whose nearest neighbour is closer than this many window radii shares bright pixels with it. Counted twice
 # they would look like evidence, so such columns are moved with their rows but not asked about them.
 CLEAR_OF_NEIGHBOURS = 1.4
@@ -315,7 +315,7 @@ def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float, workers: int) 
     """Spread (units) and correlation with the largest marginal likelihood; None when there is no jitter to be seen."""
     height = len(score)
     size = min(PRIOR_ROWS, height)
-    starts = np.linspace(0, height - size, min(4, max(1, height // size))).astype(int).tolist()
+    starts = np.linspace(0, height - size, min(PRIOR_BLOCKS, max(1, height // size))).astype(int).tolist()
     variances = (SPREADS_NM / unit_nm) ** 2
     kernels = [_correlated(size, 1.0, correlation) for correlation in CORRELATIONS]
 

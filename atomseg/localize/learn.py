@@ -30,9 +30,13 @@ SEED_ERRORS, BORDER_FWHM = 2.5, 0.6
 # The sample: patches of neighbouring columns, of which the inner ones, whose neighbours are all in the patch, are used.
 N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
 # Scatter of the shape (relative precision) and of background slopes (typical amplitudes per standard deviation) below
-# which a pull would be tighter than real columns are alike: 2.5 % in width, and 2 % of the amplitude per nm of
+# which a pull would be tighter than real columns are alike: 1 % in width, and 2 % of the amplitude per nm of
 # background, which displaces a column by 0.2 pm.
-LEAST_SHAPE_SD, LEAST_SLOPE = 0.05, 0.001
+LEAST_SHAPE_SD, LEAST_SLOPE = 0.02, 0.001
+# How much of the scatter that shapes show when every column is asked for its own is taken for theirs. Most of it is
+# light of neighbours and from between columns, which a free shape takes on and then carries the position along: on
+# micrographs the equivalent lattice vectors scatter by up to a quarter less with a third of it than with all.
+SHAPE_SHARE = 0.3
 BROAD_SHAPE_SD, BROAD_SLOPE = 0.5, 0.05
 # Where a column's own light leaves more than this error in its width (relative; half of that of a precision), the
 # broad pull takes a fifth of the way or more, and noise the rest: a typical width would be what the search began with,
@@ -280,7 +284,7 @@ def _scatter(task: Problem, solved: Solved, rows: torch.Tensor) -> Prior:
     # A scatter from n columns is known to 1.17 sqrt(2 / n); within twice that it is noise and nothing else.
     chance = 1.0 + 2.0 * 1.17 * (2.0 / len(rows)) ** 0.5
     beyond = (seen - chance * variance.median(dim=0).values).clamp_min(0.0)
-    shape_sd = max(float(beyond[[P_YY, P_XX, P_YX]].mean()) ** 0.5, LEAST_SHAPE_SD)
+    shape_sd = max(SHAPE_SHARE * float(beyond[[P_YY, P_XX, P_YX]].mean()) ** 0.5, LEAST_SHAPE_SD)
     slope_sd = max(float(beyond[[SLOPE_Y, SLOPE_X]].mean()) ** 0.5, LEAST_SLOPE * amplitude)
     shape = (float(middle[P_YY]), float(middle[P_XX]), float(middle[P_YX]))
     return Prior(shape, shape_sd, slope_sd)

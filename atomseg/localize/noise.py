@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 
 from atomseg.localize.windows import Canvas
 
 N_BINS = 12
 # Residuals beyond this many standard deviations of their bin are misfits (a column that was not found), not noise.
 CLIP_SIGMAS = 4.0
+# Smoothing reaches this many standard deviations, and is done for so many rows at a time.
+SMOOTH_REACH, SMOOTH_ROWS = 3.0, 64
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,34 @@ def smooth_level(canvas: Canvas, smooth_nm: float) -> torch.Tensor:
     smooth_nm : float
         Standard deviation of the smoothing, nm.
     """
-    sigma = [max(smooth_nm / step, 0.5) for step in canvas.step_nm]
+    sigma_px = (max(smooth_nm / canvas.step_nm[0], 0.5), max(smooth_nm / canvas.step_nm[1], 0.5))
     inside = slice(canvas.margin, -canvas.margin)
-    image, valid = canvas.image[inside, inside].cpu().numpy(), canvas.valid[inside, inside].cpu().numpy()
-    if valid.min() == 1.0:
-        level = gaussian_filter(image, sigma, mode="reflect", truncate=3.0)
+    image, valid = canvas.image[inside, inside], canvas.valid[inside, inside]
+    if bool(valid.min() == 1.0):
+        level = _smoothed(image, sigma_px)
     else:
-        share = gaussian_filter(valid, sigma, mode="reflect", truncate=3.0)
-        level = gaussian_filter(image * valid, sigma, mode="reflect", truncate=3.0) / np.maximum(share, 1e-6)
-    return torch.from_numpy(np.pad(level, canvas.margin)).to(canvas.image.device).reshape(-1)
+        level = _smoothed(image * valid, sigma_px) / _smoothed(valid, sigma_px).clamp_min(1e-6)
+    return torch.nn.functional.pad(level, (canvas.margin,) * 4).reshape(-1)
+
+
+def _smoothed(image: torch.Tensor, sigma_px: tuple[float, float]) -> torch.Tensor:
+    """An image (H, W) smoothed by a Gaussian of standard deviations (y, x), mirrored at the border."""
+    return _smoothed_down(_smoothed_down(image, sigma_px[0]).T, sigma_px[1]).T
+
+
+def _smoothed_down(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
+    """The same along the first axis: blocks of rows times a banded matrix, which takes half the time of a filter."""
+    reach = round(SMOOTH_REACH * sigma_px)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma_px) ** 2)
+    band = torch.zeros(SMOOTH_ROWS, SMOOTH_ROWS + 2 * reach, device=image.device)
+    for row in range(SMOOTH_ROWS):
+        band[row, row : row + len(taps)] = taps / taps.sum()
+    rows = torch.from_numpy(np.pad(np.arange(len(image)), reach, mode="symmetric")).to(image.device)
+    mirrored, smooth = image[rows], torch.empty_like(image)
+    for start in range(0, len(image), SMOOTH_ROWS):
+        stop = min(start + SMOOTH_ROWS, len(image))
+        smooth[start:stop] = band[: stop - start, : stop - start + 2 * reach] @ mirrored[start : stop + 2 * reach]
+    return smooth
 
 
 def inverse_variance(canvas: Canvas, noise: Noise, level: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,8 @@ from atomseg.localize.noise import Noise
 from atomseg.localize.windows import LINEAR, Canvas, Grid, disc, moment_matrix
 from atomseg.localize.workers import in_order
 
-# Degrees of freedom of the scatter of background slopes.
-STUDENT = 3.0
+# Degrees of freedom of the scatter of background slopes and of shapes.
+STUDENT, SHAPE_STUDENT = 3.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -187,12 +187,18 @@ def add_prior(normal: Normal, fit: Fit, prior: Prior) -> Normal:
     """Normal equations with the pull towards typical shape and flat background.
 
     Slopes are pulled as if drawn from Student's t with three degrees of freedom: most columns stand on flat ground and
-    gain from knowing it, those at the edge of a film or of the crystal do not and keep the slope that they see.
+    gain from knowing it, those at the edge of a film or of the crystal do not and keep the slope that they see. Shapes
+    likewise, with eight: those of one probe are alike, but two columns that are seen as one, or another element's, are
+    what they are.
     """
     curvature, gradient = normal.curvature.clone(), normal.gradient.clone()
-    for index, mean in zip((P_YY, P_XX, P_YX), prior.shape, strict=True):
-        curvature[:, index, index] += prior.shape_sd**-2
-        gradient[:, index] += (mean - fit.get(index)) * prior.shape_sd**-2
+    shapes = (P_YY, P_XX, P_YX)
+    away = [mean - fit.get(index) for index, mean in zip(shapes, prior.shape, strict=True)]
+    odd2 = (away[0] ** 2 + away[1] ** 2 + away[2] ** 2) / prior.shape_sd**2
+    pull = prior.shape_sd**-2 * (SHAPE_STUDENT + 3.0) / (SHAPE_STUDENT + odd2)
+    for index, distance in zip(shapes, away, strict=True):
+        curvature[:, index, index] += pull
+        gradient[:, index] += distance * pull
     steep2 = (fit.get(SLOPE_Y) ** 2 + fit.get(SLOPE_X) ** 2) / prior.slope_sd**2
     pull = prior.slope_sd**-2 * (STUDENT + 2.0) / (STUDENT + steep2)
     for index in (SLOPE_Y, SLOPE_X):

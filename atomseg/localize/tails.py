@@ -46,7 +46,7 @@ def without_tails(problem: Problem, solved: Solved) -> tuple[Problem, Solved, Ca
     """
     canvas, tail = problem.canvas, torch.zeros_like(problem.canvas.image)
     dark, state, before = problem, solved, math.inf
-    for _ in range(TURNS):
+    for turn in range(1, TURNS + 1):
         model = (dark.canvas.image.reshape(-1) - state.left).view(canvas.image.shape)
         spread = smooth_level(replace(canvas, image=model), TAIL_NM)
         share = _share(dark, state, spread)
@@ -57,8 +57,10 @@ def without_tails(problem: Problem, solved: Solved) -> tuple[Problem, Solved, Ca
         more, before = (share * spread).view(canvas.image.shape), share
         tail += more
         dark = replace(dark, canvas=replace(canvas, image=canvas.image - tail))
-        begun = replace(state, left=state.left - more.view(-1), iterations=0)
-        state = resume(replace(dark, max_iterations=ROUNDS), begun, torch.ones_like(solved.failed))
+        state = replace(state, left=state.left - more.view(-1), iterations=0)
+        # The little that is seen last, the rounds that follow give back.
+        if turn < TURNS:
+            state = resume(replace(dark, max_iterations=ROUNDS), state, torch.ones_like(solved.failed))
     return dark, state, replace(canvas, image=tail)
 
 

@@ -49,7 +49,7 @@ def pixel_maps(
         for n, p in zip(shape, pixel_nm, strict=True)
     ]
     nodes = np.stack(np.meshgrid(axes[0] * pixel_nm[0], axes[1] * pixel_nm[1], indexing="ij"), axis=-1)
-    distance, near = cKDTree(yx_nm[known]).query(nodes.reshape(-1, 2), k=BLENDED)
+    distance, near = cKDTree(yx_nm[known]).query(nodes.reshape(-1, 2), k=BLENDED, workers=2)
     weight = 1.0 / (distance**2 + 0.05**2)
     weight /= weight.sum(axis=1, keepdims=True)
     close = (distance[:, 0] <= REACH_NM).reshape(nodes.shape[:2]).astype(np.float32)
@@ -74,7 +74,7 @@ def occupancy_error_map(phases: PhaseMap, pixel_nm: tuple[float, float], grid_nm
     steps = [max(1, round(grid_nm / p)) for p in pixel_nm]
     rows, cols = np.arange(0, height, steps[0]), np.arange(0, width, steps[1])
     nodes = np.stack(np.meshgrid(rows * pixel_nm[0], cols * pixel_nm[1], indexing="ij"), axis=-1).reshape(-1, 2)
-    near = cKDTree(phases.gaps[["y_nm", "x_nm"]].to_numpy()).query(nodes)[1]
+    near = cKDTree(phases.gaps[["y_nm", "x_nm"]].to_numpy()).query(nodes, workers=2)[1]
     error = phases.gaps["occupancy_err"].to_numpy(dtype=np.float32)[near].reshape(len(rows), len(cols))
     full = error[np.arange(height) // steps[0]][:, np.arange(width) // steps[1]]
     full[np.isnan(phases.occupancy)] = np.nan

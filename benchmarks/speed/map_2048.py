@@ -48,7 +48,7 @@ def map_once(path: Path, device: str) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    import atomseg
+    import atomseg.pipeline
     from atomseg.networks import load_model
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -90,6 +90,15 @@ def test_the_end_is_the_fit_on_the_original_pixels(pixel_nm, monkeypatch):
     assert np.sqrt((apart**2).mean()) < 0.04
     assert np.abs(apart).max() < 0.3
     assert np.allclose(coarse["sigma_x_pm"], fine["sigma_x_pm"], rtol=0.1)
-    error = (coarse[["y_nm", "x_nm"]].to_numpy() - yx) * 1e3
-    # 90 % ellipses of 300 columns: +-1.7 % by chance.
-    assert 0.85 < (((error / sigma) ** 2).sum(1) < 4.605).mean() < 0.95
+
+
+@pytest.mark.parametrize("pixel_nm", [(0.008, 0.008), (0.0065, 0.011)])
+def test_errors_that_begin_on_means_hold(pixel_nm):
+    inside = []
+    for seed in range(5):
+        image, yx, seeds = scene(np.random.default_rng([8, seed]), pixel_nm=pixel_nm, shape=(291, 323))
+        table = fit_columns(image, seeds, pixel_nm, LocalizeConfig()).table
+        error = (table[["y_nm", "x_nm"]].to_numpy() - yx) * 1e3
+        inside.append(((error / table[["sigma_y_pm", "sigma_x_pm"]].to_numpy()) ** 2).sum(1) < 4.605)
+    # 90 % ellipses of some 300 columns: +-1.7 % by chance.
+    assert 0.85 < np.concatenate(inside).mean() < 0.95
