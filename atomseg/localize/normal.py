@@ -22,7 +22,7 @@ from atomseg.localize.windows import LINEAR, Canvas, Grid, disc, moment_matrix
 from atomseg.localize.workers import in_order
 
 # Degrees of freedom of the scatter of background slopes and of shapes.
-STUDENT, SHAPE_STUDENT = 3.0, 8.0
+STUDENT, SHAPE_STUDENT = 3.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def add_prior(normal: Normal, fit: Fit, prior: Prior) -> Normal:
 
     Slopes are pulled as if drawn from Student's t with three degrees of freedom: most columns stand on flat ground and
     gain from knowing it, those at the edge of a film or of the crystal do not and keep the slope that they see. Shapes
-    likewise, with eight: those of one probe are alike, but two columns that are seen as one, or another element's, are
-    what they are.
+    likewise, with thirty: those of one probe are alike, and where they overlap so much that a free one runs away with
+    its neighbours' light the pull holds, but two columns that are seen as one are what they are.
     """
     curvature, gradient = normal.curvature.clone(), normal.gradient.clone()
     shapes = (P_YY, P_XX, P_YX)

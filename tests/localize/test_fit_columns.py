@@ -189,33 +189,31 @@ def test_how_far_a_column_may_be_from_its_seed():
     np.testing.assert_allclose(walk, [0.33 * fwhm, 0.05, 0.6 * fwhm, 0.6 * fwhm], rtol=1e-6)
 
 
-def two_sublattices(rng, counts, widths_nm, n=200, step_nm=0.025):
-    """Image, places (px) and heights: bright columns of one width, and half as bright ones of another in between."""
-    corner = lattice((n, n), (step_nm, step_nm), (0.39, 0.39), rng)
-    middle = lattice((n, n), (step_nm, step_nm), (0.39, 0.39), rng, margin=8 + 0.195 / step_nm)
-    peak = counts * step_nm**2 / (2 * np.pi * np.mean(widths_nm) ** 2)
-    clean = 0.1 * peak
-    for yx, share, width in zip((corner, middle), (1.0, 0.5), widths_nm, strict=True):
-        clean = clean + paint((n, n), yx, share * peak, width, (step_nm, step_nm))
-    height = peak * np.repeat([1.0, 0.5], [len(corner), len(middle)])
-    return rng.poisson(clean).astype(np.float32), np.concatenate([corner, middle]), height
-
-
-def test_another_width_is_kept_where_it_is_seen():
-    rng = np.random.default_rng(21)
-    image, yx, height = two_sublattices(rng, 30_000.0, (0.0605, 0.0495))
-    table = fit_columns(image, seeded(yx, (0.025, 0.025), rng), (0.025, 0.025), LocalizeConfig()).table
-    dim = height < height.max()
-    # Student's pull on what is a fifth narrower leaves 4 % of it in the width, 1 % in the amplitude; a normal one all.
-    assert abs(np.median((table["amplitude"] / height)[dim]) - 1.0) < 0.02
-    assert abs(np.median(table["fwhm_major_nm"][dim]) / (0.0495 * FWHM_PER_SIGMA) - 1.0) < 0.05
+def test_two_columns_that_are_seen_as_one_are_wide():
+    rng = np.random.default_rng(23)
+    pixel, apart_nm, counts, shape = (0.02, 0.02), 0.08, 10_000.0, (260, 260)
+    yx = lattice(shape, pixel, (0.28, 0.28), rng)
+    odd = np.arange(len(yx)) % 9 == 0
+    left, right = yx.copy(), yx[odd]
+    left[odd, 1] -= 0.5 * apart_nm / pixel[1]
+    right[:, 1] += 0.5 * apart_nm / pixel[1]
+    peak = counts * pixel[0] * pixel[1] / (2 * np.pi * 0.05**2)
+    light = paint(shape, left, np.where(odd, 0.5, 1.0), 0.05, pixel) + paint(shape, right, 0.5, 0.05, pixel)
+    image = rng.poisson(peak * (0.1 + light)).astype(np.float32)
+    table = fit_columns(image, seeded(yx, pixel, rng), pixel, LocalizeConfig()).table
+    true_nm = np.hypot(0.05, 0.5 * apart_nm) * FWHM_PER_SIGMA
+    # Their light tells the width to 1 %, and they are no Gaussian by a few; a pull that lets nothing go takes 14 %.
+    assert abs(np.median(table["fwhm_major_nm"][odd]) / true_nm - 1.0) < 0.06
+    assert abs(np.median(table["fwhm_major_nm"][~odd]) / (0.05 * FWHM_PER_SIGMA) - 1.0) < 0.02
 
 
 def test_columns_that_overlap_gain_from_a_common_width(monkeypatch):
     rng = np.random.default_rng(22)
-    pixel = (0.025, 0.025)
-    image, yx, _ = two_sublattices(rng, 3000.0, (0.085, 0.085))
+    pixel, sigma_nm, shape = (0.025, 0.025), 0.085, (200, 200)
+    yx = np.concatenate([lattice(shape, pixel, (0.39, 0.39), rng, margin=m) for m in (8, 8 + 0.195 / pixel[0])])
     seeds = seeded(yx, pixel, rng)
+    peak = 3000.0 * pixel[0] * pixel[1] / (2 * np.pi * sigma_nm**2)
+    image = rng.poisson(peak * (0.1 + paint(shape, yx, 1.0, sigma_nm, pixel))).astype(np.float32)
 
     def rmse_pm():
         table = fit_columns(image, seeds, pixel, LocalizeConfig()).table
@@ -223,4 +221,5 @@ def test_columns_that_overlap_gain_from_a_common_width(monkeypatch):
 
     held = rmse_pm()
     monkeypatch.setattr(learn, "LEAST_SHAPE_SD", 0.3)
-    assert held < 0.9 * rmse_pm()
+    # Half the error in trial; a fifth less would be seen in 2 x 300 coordinates.
+    assert held < 0.8 * rmse_pm()
