@@ -45,9 +45,11 @@ def layer_table(gaps: pd.DataFrame, yx_nm: np.ndarray, amplitude: np.ndarray, fr
     spacing = np.abs(delta[:, 0] * unit[:, 1] - delta[:, 1] * unit[:, 0])
     middle = 0.5 * (yx_nm[lower] + yx_nm[upper])
     values = {name: gaps[name].to_numpy() for name in ("row_lower", "row_upper", *_OF_GAP)}
-    values |= {"spacing": spacing, "middle": middle, "along": (middle * unit).sum(axis=1), "lower": amplitude[lower]}
+    along = (middle * unit).sum(axis=1)
+    values |= {"spacing": spacing, "middle": middle, "along": along, "brightness": amplitude[lower]}
     order = np.lexsort((values["row_upper"], values["row_lower"]))
-    ends = np.flatnonzero(np.diff(values["row_lower"][order]) | np.diff(values["row_upper"][order])) + 1
+    changes = [np.diff(values[name][order]) != 0 for name in ("row_lower", "row_upper")]
+    ends = np.flatnonzero(changes[0] | changes[1]) + 1
     # Arrays: taking a table apart a hundred times costs more than everything else here.
     rows = [
         _one_layer({name: value[part] for name, value in values.items()})
@@ -71,7 +73,7 @@ def _one_layer(part: dict[str, np.ndarray]) -> dict[str, object]:
     mean = float(np.angle(np.exp(2j * np.pi * shift).mean())) / (2 * np.pi)
     away = (shift - mean + 0.5) % 1.0 - 0.5
     n = len(shift)
-    doubling, doubling_err = half_order(part["lower"][np.argsort(part["along"])])
+    doubling, doubling_err = half_order(part["brightness"][np.argsort(part["along"])])
     weight = 1.0 / np.maximum(part["occupancy_err"], 1e-3) ** 2
     y_nm, x_nm = part["middle"].mean(axis=0)
     return {
