@@ -93,10 +93,11 @@ def real_precision(stored: dict) -> str:
         "split_pm": "odd / even rows, pm",
         "shift_slope": "shift slope",
         "wave_slope": "wave slope",
+        "moved_slope": "moved slope",
     }
     digits = dict.fromkeys(("spread, pm", "local error, pm", "odd / even rows, pm"), 2)
     table = pd.DataFrame(stored["rows"])[list(names)].rename(columns=names)
-    return markdown(table, digits | {"shift slope": 3, "wave slope": 3})
+    return markdown(table, digits | {"shift slope": 3, "wave slope": 3, "moved slope": 3})
 
 
 def restoration(stored: dict) -> str:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -191,11 +192,16 @@ def test_coverage_and_ratio_of_errors_that_are_as_claimed():
 def sample(yx_nm, amplitude, side=400, pixel=0.02):
     from real_precision import Sample
 
-    from atomseg.types import Calibration, CalibrationOrigin, Micrograph
+    from atomseg.types import Calibration, CalibrationOrigin, Columns, Micrograph
+    from atomseg.types.columns import LOCALIZATION_FIELDS
 
     image = np.zeros((side, side), np.float32)
     micrograph = Micrograph(image=image, calibration=Calibration((pixel, pixel), CalibrationOrigin.USER), name="test")
-    return Sample("test", micrograph, yx_nm / pixel, amplitude)
+    table = pd.DataFrame({name: np.zeros(len(yx_nm)) for name in LOCALIZATION_FIELDS})
+    width = 2.5 * pixel * 2.0 * np.sqrt(2.0 * np.log(2.0))
+    table = table.assign(fwhm_major_nm=width, fwhm_minor_nm=width, amplitude=amplitude)
+    table[["y_px", "x_px"]], table[["y_nm", "x_nm"]] = yx_nm / pixel, yx_nm
+    return Sample("test", micrograph, Columns(table))
 
 
 @pytest.mark.parametrize("second", [(0.136, 0.0), (0.192, 0.192)])
@@ -221,7 +227,7 @@ def test_lattice_vectors_are_translations_of_the_crystal_not_of_its_pattern(seco
 def test_shift_and_wave_move_a_column_as_told():
     from dataclasses import replace
 
-    from real_precision import bent, shifted
+    from real_precision import bent, shifted, with_moved_columns
 
     y, x = np.mgrid[:120, :120]
 
@@ -231,7 +237,7 @@ def test_shift_and_wave_move_a_column_as_told():
     moved = shifted(column(60.0, 61.0), np.array([0.37, -0.21]))
     # Fourier interpolation of a band-limited image is exact to float32.
     np.testing.assert_allclose(moved, column(60.37, 60.79), atol=1e-3)
-    one = sample(np.array([[1.2, 1.22]]), np.ones(1), side=120)
+    one = sample(np.array([[1.2, 1.22]]), np.full(1, 100.0), side=120)
     one = replace(one, micrograph=replace(one.micrograph, image=column(60.0, 61.0).astype(np.float32)))
     image, displacement = bent(one)
     total = image.sum()
@@ -239,6 +245,9 @@ def test_shift_and_wave_move_a_column_as_told():
     # The wave bends within a column too: 0.1 px of 0.5 px, and exactness is not needed to tell a slope of 0.98.
     np.testing.assert_allclose(centre - [60.0, 61.0], displacement[0], atol=0.05)
     assert np.abs(displacement).max() > 0.2
+    # A column that moves as it is is the same elsewhere, to what a Gaussian is cut off at.
+    image, displacement = with_moved_columns(one)
+    np.testing.assert_allclose(image, column(*(np.array([60.0, 61.0]) + displacement[0])), atol=0.05)
 
 
 def test_the_image_as_the_columns_made_it_has_no_background():
