@@ -96,7 +96,9 @@ def real_precision(stored: dict) -> str:
         "moved_slope": "moved slope",
     }
     digits = dict.fromkeys(("spread, pm", "local error, pm", "odd / even rows, pm"), 2)
-    table = pd.DataFrame(stored["rows"])[list(names)].rename(columns=names)
+    table = pd.DataFrame(stored["rows"])
+    # Results from before columns were moved as they are have no such slope.
+    table = table[[name for name in names if name in table]].rename(columns=names)
     return markdown(table, digits | {"shift slope": 3, "wave slope": 3, "moved slope": 3})
 
 
