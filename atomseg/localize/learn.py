@@ -35,7 +35,7 @@ N_PATCHES, PATCH_COLUMNS, PATCH_INNER = 12, 64, 24
 LEAST_SHAPE_SD, LEAST_SLOPE = 0.02, 0.001
 # How much of the scatter that shapes show when every column is asked for its own is taken for theirs. Most of it is
 # light of neighbours and from between columns, which a free shape takes on and then carries the position along: on
-# micrographs the equivalent lattice vectors scatter by up to a quarter less with a third of it than with all.
+# micrographs the equivalent lattice vectors scatter by up to a fifth less with three tenths of it.
 SHAPE_SHARE = 0.3
 BROAD_SHAPE_SD, BROAD_SLOPE = 0.5, 0.05
 # Where a column's own light leaves more than this error in its width (relative; half of that of a precision), the

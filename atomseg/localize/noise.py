@@ -62,9 +62,10 @@ def _smoothed_down(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
     """The same along the first axis: blocks of rows times a banded matrix, which takes half the time of a filter."""
     reach = round(SMOOTH_REACH * sigma_px)
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma_px) ** 2)
+    taps /= taps.sum()
     band = torch.zeros(SMOOTH_ROWS, SMOOTH_ROWS + 2 * reach, device=image.device)
     for row in range(SMOOTH_ROWS):
-        band[row, row : row + len(taps)] = taps / taps.sum()
+        band[row, row : row + len(taps)] = taps
     rows = torch.from_numpy(np.pad(np.arange(len(image)), reach, mode="symmetric")).to(image.device)
     mirrored, smooth = image[rows], torch.empty_like(image)
     for start in range(0, len(image), SMOOTH_ROWS):

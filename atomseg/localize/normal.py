@@ -192,16 +192,13 @@ def add_prior(normal: Normal, fit: Fit, prior: Prior) -> Normal:
     its neighbours' light the pull holds, but two columns that are seen as one are what they are.
     """
     curvature, gradient = normal.curvature.clone(), normal.gradient.clone()
-    shapes = (P_YY, P_XX, P_YX)
-    away = [mean - fit.get(index) for index, mean in zip(shapes, prior.shape, strict=True)]
-    odd2 = (away[0] ** 2 + away[1] ** 2 + away[2] ** 2) / prior.shape_sd**2
-    pull = prior.shape_sd**-2 * (SHAPE_STUDENT + 3.0) / (SHAPE_STUDENT + odd2)
-    for index, distance in zip(shapes, away, strict=True):
-        curvature[:, index, index] += pull
-        gradient[:, index] += distance * pull
-    steep2 = (fit.get(SLOPE_Y) ** 2 + fit.get(SLOPE_X) ** 2) / prior.slope_sd**2
-    pull = prior.slope_sd**-2 * (STUDENT + 2.0) / (STUDENT + steep2)
-    for index in (SLOPE_Y, SLOPE_X):
-        curvature[:, index, index] += pull
-        gradient[:, index] -= fit.get(index) * pull
+    flat = ((SLOPE_Y, SLOPE_X), (0.0, 0.0), prior.slope_sd, STUDENT)
+    alike = ((P_YY, P_XX, P_YX), prior.shape, prior.shape_sd, SHAPE_STUDENT)
+    for parameters, typical, sd, freedom in (alike, flat):
+        away = [mean - fit.get(index) for index, mean in zip(parameters, typical, strict=True)]
+        odd2 = torch.stack([distance**2 for distance in away]).sum(0) / sd**2
+        pull = sd**-2 * (freedom + len(parameters)) / (freedom + odd2)
+        for index, distance in zip(parameters, away, strict=True):
+            curvature[:, index, index] += pull
+            gradient[:, index] += distance * pull
     return replace(normal, curvature=curvature, gradient=gradient)
