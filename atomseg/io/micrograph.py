@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from atomseg.errors import CalibrationError, InputError, MissingPixelSizeError
+from atomseg.io.blank import find_blank
 from atomseg.io.foreign import about
 from atomseg.io.formats import read_raw, sha256_of
-from atomseg.io.grey import fill_invalid, grey
+from atomseg.io.grey import fill_invalid, find_lost_rows, find_spikes, grey, scaled
 from atomseg.io.judge import axis_size_nm, choose
 from atomseg.io.raw import RawAxis, RawImage
 from atomseg.io.rosetta import raw_from_signal
@@ -160,10 +161,13 @@ def _micrograph(
 ) -> Micrograph:
     with about(found.label):
         image, notes = _intensities(found.raw, index)
-        image, invalid = fill_invalid(image)
-        if invalid is not None:
-            notes.append(f"{int(invalid.sum())} pixels are NaN or infinite: filled from their neighbours and marked")
-        _refuse_empty_pictures(image, found.raw)
+        _refuse_pictures(image, found.raw)
+        invalid, marked = _find_invalid(image)
+        notes += marked
+        image, note = scaled(fill_invalid(image, invalid))
+        notes += [note] if note else []
+        if float(image.max()) == float(image.min()):
+            raise InputError(f"is constant (every pixel is {float(image.max()):g}): there is nothing in it")
         calibration, doubts = _calibrate(found.raw, pixel_size_nm, image)
     single = found.raw.n_frames == 1
     return Micrograph(
@@ -174,10 +178,27 @@ def _micrograph(
         sha256=found.sha256,
         frame="single" if single else ("mean" if index is None else str(index)),
         n_frames=found.raw.n_frames,
-        invalid=invalid,
+        invalid=invalid if invalid.any() else None,
         metadata=dict(found.raw.metadata),
         warnings=(*found.warnings, *notes, *doubts),
     )
+
+
+def _find_invalid(image: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """(H, W) bool, pixels that say nothing, and what to tell of them."""
+    blank = "blank (one number with a straight outline: a border left by aligning or rotating, a bar, a box)"
+    found = {
+        "NaN or infinite": ~np.isfinite(image),
+        blank: find_blank(image),
+        "in scan rows that were lost": find_lost_rows(image),
+        "spikes, far beyond the contrast and alone": find_spikes(image),
+    }
+    told = [
+        f"{int(which.sum())} pixels are {what}: filled from their neighbours and marked"
+        for what, which in found.items()
+        if which.any()
+    ]
+    return np.logical_or.reduce(list(found.values())), told
 
 
 def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, list[str]]:
@@ -204,9 +225,7 @@ def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, list[str
         return total.astype(np.float32), list(dict.fromkeys(notes))
 
 
-def _refuse_empty_pictures(image: np.ndarray, raw: RawImage) -> None:
-    if float(image.max()) == float(image.min()):
-        raise InputError(f"is constant (every pixel is {float(image.max()):g}): there is nothing in it")
+def _refuse_pictures(image: np.ndarray, raw: RawImage) -> None:
     if raw.data.dtype != np.uint8:
         return
     if is_label_map(image):
