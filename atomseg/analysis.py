@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -193,10 +194,16 @@ def trace_provenance(model: "Model", config: Mapping[str, object], *, seconds: f
         model_id=model.card.id,
         model_sha256=model.sha256,
         config=dict(config),
-        packages={name: importlib.metadata.version(name) for name in TRACED_PACKAGES},
+        packages=dict(_installed()),
         device=str(model.device),
         seconds=round(seconds, 2),
     )
+
+
+@cache
+def _installed() -> tuple[tuple[str, str], ...]:
+    """Names and versions of the traced packages, which stay as they are while a process runs."""
+    return tuple((name, importlib.metadata.version(name)) for name in TRACED_PACKAGES)
 
 
 def checkout_commit() -> str | None:

@@ -13,7 +13,7 @@ from atomseg.classify.config import ClassifyConfig
 from atomseg.classify.frames import Frames
 from atomseg.classify.posterior import STATES
 from atomseg.classify.rows import Chains
-from atomseg.imaging import grid_to_pixels, large_parts
+from atomseg.imaging import grid_to_pixels, large_parts, unseen_on_grid
 from atomseg.types import Micrograph, Phase
 
 # Empty circles of a crystal's column pattern are smaller than this: 0.27 nm between bare TM rows and in Si <110>,
@@ -95,6 +95,7 @@ def edge_in_view(micrograph: Micrograph, yx_nm: np.ndarray, config: ClassifyConf
     """Whether the crystal ends inside the image: more lies outside its outline than a few missing columns leave."""
     grid = Grid.over(micrograph, config.grid_nm)
     outside = crystal_distance(yx_nm, grid, config.outline_nm) < 0
+    outside &= ~unseen_on_grid(micrograph.invalid, micrograph.calibration.pixel_size_nm, grid.shape)
     smallest_px = SMALLEST_VACUUM_NM2 / (grid.step[0] * grid.step[1])
     return bool(large_parts(outside, smallest_px, diagonal=False).any())
 

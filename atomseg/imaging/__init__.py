@@ -24,6 +24,7 @@ from atomseg.imaging.outputs import (
 from atomseg.imaging.parts import large_parts
 from atomseg.imaging.resample import canonical_shape, gaussian_at, resample
 from atomseg.imaging.tiles import Tile, tiles
+from atomseg.imaging.unseen import unseen_area, unseen_on_grid
 
 __all__ = [
     "CANONICAL_PIXEL_NM",
@@ -56,4 +57,6 @@ __all__ = [
     "smooth",
     "tiles",
     "to_canonical",
+    "unseen_area",
+    "unseen_on_grid",
 ]

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import maximum_filter, uniform_filter
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
+from atomseg.imaging import at_nearest_pixels
 from atomseg.localize.sites import on_known_sites
 from atomseg.types import Prediction
 
@@ -18,6 +19,8 @@ AROUND = 25
 # Peaks from here up to the network's own threshold are looked at where others of their kind are sure; lower ones are
 # hardly ever columns whose light is clear.
 DOUBTED = 0.25
+# Side of the box that is a column's core, nm, and the share of it that may be filled pixels.
+CORE_NM, MOST_FILLED = 0.12, 0.5
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,26 @@ class Peaks:
 
     def __len__(self) -> int:
         return len(self.probability)
+
+
+def where_seen(peaks: Peaks, invalid: np.ndarray, pixel_size_nm: tuple[float, float], threshold: float) -> Peaks:
+    """Peaks whose core was measured: what the network saw in filled pixels is no column, and no fit could tell.
+
+    Parameters
+    ----------
+    peaks : Peaks
+        All of them.
+    invalid : numpy.ndarray
+        (H, W) bool, pixels that were filled.
+    pixel_size_nm : tuple of float
+        (y, x) pixel size, nm.
+    threshold : float
+        Probability above which a peak is sure; without such there are none.
+    """
+    box = [max(3, round(CORE_NM / size)) for size in pixel_size_nm]
+    kept = at_nearest_pixels(uniform_filter(invalid.astype(np.float32), box), peaks.yx_px) <= MOST_FILLED
+    kept &= bool((peaks.probability[kept] > threshold).any())
+    return Peaks(peaks.yx_px[kept], peaks.probability[kept], peaks.sigma_px[kept])
 
 
 def find_peaks(prediction: Prediction, merge_nm: float, min_crystal: float = 0.0) -> Peaks:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from atomseg.imaging import at_nearest_pixels, unseen_area
 from atomseg.localize.apart import apart
 from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.doubt import CLEAR_NM, clear, with_clear
@@ -34,10 +35,10 @@ from atomseg.localize.levels import (
     sharpen,
     sharpen_prior,
 )
-from atomseg.localize.model import AMPLITUDE, P_XX, P_YX, P_YY, Fit, draw, residual
+from atomseg.localize.model import AMPLITUDE, N_PARAMETERS, P_XX, P_YX, P_YY, Fit, draw, residual
 from atomseg.localize.noise import inverse_variance, smooth_level
 from atomseg.localize.normal import Problem, add_prior, normal_equations
-from atomseg.localize.peaks import find_peaks, in_view
+from atomseg.localize.peaks import find_peaks, in_view, where_seen
 from atomseg.localize.solve import Solved, begin, resume
 from atomseg.localize.speckle import shared_noise
 from atomseg.localize.tails import under, without_tails
@@ -86,14 +87,16 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
         Sorted by row, then column. Columns that the fit could not improve are flagged and stay at the network's place;
         columns whose centre lies outside the image are left out.
     """
-    peaks = find_peaks(prediction, config.merge_nm, config.min_crystal)
+    peaks, step = find_peaks(prediction, config.merge_nm, config.min_crystal), micrograph.calibration.pixel_size_nm
+    if micrograph.invalid is not None:
+        peaks = where_seen(peaks, micrograph.invalid, step, prediction.heatmap_threshold)
     found = fit_columns(
         micrograph.image,
         peaks.yx_px,
-        micrograph.calibration.pixel_size_nm,
+        step,
         config,
         probability=peaks.probability,
-        seed_sigma_nm=peaks.sigma_px * np.asarray(micrograph.calibration.pixel_size_nm),
+        seed_sigma_nm=peaks.sigma_px * np.asarray(step),
         invalid=micrograph.invalid,
         doubted=peaks.probability <= prediction.heatmap_threshold,
         device=device,
@@ -109,8 +112,10 @@ def localize(micrograph: Micrograph, prediction: Prediction, config: LocalizeCon
     # Doubted ones have to be inside by as much as their place may be wrong.
     yx_px, shape = table[["y_px", "x_px"]].to_numpy(float), micrograph.image.shape
     inside = in_view(yx_px, shape)
-    wrong_px = CLEAR_NM / np.asarray(micrograph.calibration.pixel_size_nm)
+    wrong_px = CLEAR_NM / np.asarray(step)
     inside[doubted] &= in_view(yx_px[doubted] - wrong_px, shape) & in_view(yx_px[doubted] + wrong_px, shape)
+    if micrograph.invalid is not None:
+        inside &= ~at_nearest_pixels(unseen_area(micrograph.invalid, step), yx_px)
     kept = table[seen & inside].reset_index(drop=True)
     return Columns(kept.assign(id=np.arange(len(kept))))
 
@@ -309,7 +314,7 @@ def _canvas(
     some = (slice(None, None, max(1, round(math.sqrt(image.size / SAMPLE_PIXELS)))),) * 2
     measured = image[some][valid[some]].astype(np.float64)
     low, high = (float(v) for v in np.percentile(measured, [1.0, 99.5])) if measured.size else (0.0, 1.0)
-    scale = max(high - low, 1e-6 * max(1.0, abs(low)))
+    scale = max(high - low, 1e-6 * abs(low)) or 1.0
     plain = ((image - low) * (1.0 / scale)).astype(np.float32, copy=False)
     if not valid.all():
         plain = np.where(valid, plain, np.float32(0.0))
@@ -340,7 +345,8 @@ def _columns(
     with_prior = add_prior(normal, fit, problem.prior)
     unrest_nm = REMAINING_STEPS * solved.unrest_nm.double().cpu().numpy()
     failed = solved.failed.cpu().numpy() | (unrest_nm > UNSETTLED_NM)
-    settled = torch.from_numpy(~failed).to(fit.yx_nm.device)
+    # Where a window holds next to no valid pixel the curvature tells nothing.
+    settled = torch.from_numpy(~failed).to(fit.yx_nm.device) & (normal.pixels > N_PARAMETERS)
     jitter = line_jitter(problem, fit, solved.left, with_prior, settled)
     covariance = covariances(problem, fit, with_prior)
     excess = _misfit(normal.chi2, normal.pixels)

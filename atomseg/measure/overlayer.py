@@ -91,6 +91,7 @@ def find_overlayer(light: Light, maps: Maps, surface: Surface, config: MeasureCo
     at = (surface.yx_nm[:, None, :] - out[None, :, None] * surface.normal[:, None, :]) / np.asarray(maps.step_nm)
     inside = ((at >= 0) & (at <= np.asarray(maps.labels.shape) - 1)).all(axis=-1)
     flat = at.reshape(-1, 2).T
+    inside &= ~map_coordinates(maps.unseen, flat, order=0, mode="nearest").reshape(inside.shape)
     crystal = map_coordinates(maps.crystal.astype(np.float32), flat, order=0, mode="nearest").reshape(inside.shape)
     open_to = _first_false(inside)
     facing = _first_false(crystal < 0.5)
@@ -112,19 +113,19 @@ def light_on_grid(micrograph: Micrograph, maps: Maps) -> Light:
     smooth, sharp = (
         gaussian_at(micrograph.image, (width / py, width / px), rows, cols) for width in (OUT_NM, GAP_SMOOTHING_NM)
     )
-    crystal = maps.crystal
-    if crystal.all() or not crystal.any():
+    crystal, outside = maps.crystal & ~maps.unseen, ~maps.crystal & ~maps.unseen
+    if not outside.any() or not crystal.any():
         return Light(smooth, 0.0, 0.0, 0.0, 0.0)
     # The scatter between rows of grid points two smoothing lengths apart, where both are outside.
     lag = max(1, round(2 * OUT_NM / maps.step_nm[0]))
-    difference = (smooth[lag:] - smooth[:-lag])[~crystal[lag:] & ~crystal[:-lag]]
+    difference = (smooth[lag:] - smooth[:-lag])[outside[lag:] & outside[:-lag]]
     noise = 1.4826 * float(np.median(np.abs(difference))) / np.sqrt(2.0) if difference.size else 0.0
     depth = distance_transform_edt(crystal, sampling=maps.step_nm)
     outermost = crystal & (depth < GAP_DEPTH_NM)
     return Light(
         image=smooth,
         noise=noise,
-        dark=float(np.quantile(smooth[~crystal], 0.02)) + 2.0 * noise,
+        dark=float(np.quantile(smooth[outside], 0.02)) + 2.0 * noise,
         crystal=float(np.median(smooth[crystal])),
         gaps=float(np.quantile(sharp[outermost], GAP_QUANTILE)),
     )

@@ -138,6 +138,7 @@ def cast(
     index = np.rint(position).astype(int)
     inside = (position >= 0).all(axis=-1) & (position[..., 0] <= h - 1) & (position[..., 1] <= w - 1)
     at = tuple(np.moveaxis(np.clip(index, 0, [h - 1, w - 1]), -1, 0))
+    inside &= ~maps.unseen[at]
     end, reason = _ray_ends(np.where(inside, maps.labels[at], Phase.NONE), inside, max(1, round(LASTING_NM / step_nm)))
     across = neighbours.first_of_another(position * np.asarray(maps.step_nm), surface.normal, inside, step_nm)
     reason = ["other_surface" if across[k] < end[k] else name for k, name in enumerate(reason)]
@@ -279,4 +280,4 @@ def depth_map(maps: Maps, surfaces: list[Surface]) -> np.ndarray:
     touched = np.unique(parts[binary_dilation(edge, iterations=8)])
     source = np.isin(parts, touched[touched > 0])
     depth = distance_transform_edt(~source, sampling=maps.step_nm)
-    return np.where(maps.crystal, depth, np.nan).astype(np.float32)
+    return np.where(maps.labels != Phase.NONE, depth, np.nan).astype(np.float32)

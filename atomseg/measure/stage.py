@@ -36,7 +36,8 @@ def measure(
     config : MeasureConfig
         Settings.
     micrograph : Micrograph, optional
-        The image itself, for the overlayer; without it ``overlayer_nm`` is unknown.
+        The image itself, for the overlayer and for what was not seen; without it ``overlayer_nm`` is unknown, and
+        invalid areas count as vacuum.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def measure(
         Without points and summary when no surface is in view or no crystal of it was judged.
     """
     pixel = calibration.pixel_size_nm
-    maps = sample_maps(phases, pixel, config.grid_nm)
+    maps = sample_maps(phases, pixel, config.grid_nm, None if micrograph is None else micrograph.invalid)
     surfaces = find_surfaces(maps, config) if phases.frames else []
     depth = grid_to_pixels(depth_map(maps, surfaces), phases.labels.shape)
     period = float(np.hypot(*phases.frames[0].row_yx_nm)) if phases.frames else PERIOD_WITHOUT_FRAME_NM

@@ -3,12 +3,16 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 from skimage.measure import find_contours
 
+from atomseg.imaging import unseen_on_grid
 from atomseg.measure.config import MeasureConfig
 from atomseg.measure.faces import curve_normals, split_at_tips, surface_kind
 from atomseg.types import Phase, PhaseMap, SurfaceKind
+
+# A curve of fewer points has no normals.
+LEAST_POINTS = 3
 
 
 @dataclass(frozen=True)
@@ -16,14 +20,11 @@ class Maps:
     """Phase maps on an isotropic grid that spans the pixel centres of the image."""
 
     labels: np.ndarray  # (H, W) uint8
+    crystal: np.ndarray  # (H, W) bool; in unseen places as in the nearest seen one
+    unseen: np.ndarray  # (H, W) bool, in or beside an area that was not seen
     occupancy: np.ndarray  # (H, W) float32, NaN where unknown
     reconstructed_probability: np.ndarray  # (H, W) float32, of rocksalt or O1; one half where crystal is not judged
     step_nm: tuple[float, float]
-
-    @property
-    def crystal(self) -> np.ndarray:
-        """(H, W) bool."""
-        return self.labels != Phase.NONE
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,10 @@ class Surface:
     kind: SurfaceKind
 
 
-def sample_maps(phases: PhaseMap, pixel_size_nm: tuple[float, float], step_nm: float) -> Maps:
-    """Bring phase maps to an isotropic grid, the nearest pixel for each grid point."""
+def sample_maps(
+    phases: PhaseMap, pixel_size_nm: tuple[float, float], step_nm: float, invalid: np.ndarray | None
+) -> Maps:
+    """Bring phase maps, and what was not seen (`invalid` pixels), to an isotropic grid, the nearest pixel each."""
     shape = phases.labels.shape
     size = [max(2, int(np.ceil((n - 1) * p / step_nm)) + 1) for n, p in zip(shape, pixel_size_nm, strict=True)]
     rows = np.rint(np.linspace(0, shape[0] - 1, size[0])).astype(int)
@@ -63,11 +66,15 @@ def sample_maps(phases: PhaseMap, pixel_size_nm: tuple[float, float], step_nm: f
     )
     probability = np.where(np.isin(labels, (Phase.ROCKSALT, Phase.O1)), confidence, 1.0 - confidence)
     probability = np.where(labels == Phase.UNRESOLVED, np.float32(0.5), probability)
-    return Maps(labels, occupancy, probability.astype(np.float32), (step[0], step[1]))
+    unseen, crystal = unseen_on_grid(invalid, pixel_size_nm, labels.shape), labels != Phase.NONE
+    if unseen.any() and not unseen.all():
+        nearest = distance_transform_edt(unseen, sampling=step, return_distances=False, return_indices=True)
+        crystal = crystal[tuple(nearest)]
+    return Maps(labels, crystal, unseen, occupancy, probability.astype(np.float32), (step[0], step[1]))
 
 
 def find_surfaces(maps: Maps, config: MeasureConfig) -> list[Surface]:
-    """Edges between crystal and no crystal, the longest first; the image border is no edge.
+    """Edges between crystal and no crystal, the longest first; the border of what is seen is no edge.
 
     The two faces of a crack whose tip is in view are two surfaces.
     """
@@ -81,13 +88,27 @@ def find_surfaces(maps: Maps, config: MeasureConfig) -> list[Surface]:
         whole = _resample(contour * step, config.point_spacing_nm)
         if whole is None:
             continue
-        for points, closed in split_at_tips(whole, bool(np.allclose(contour[0], contour[-1])), config):
+        faces = split_at_tips(whole, bool(np.allclose(contour[0], contour[-1])), config)
+        for points, closed in (part for face in faces for part in _seen(*face, maps)):
             if _length(points) < config.shortest_surface_nm:
                 continue
             normal = _inward(points, closed, field, step, config)
             kind = surface_kind(points, normal, closed, field, step)
             surfaces.append(Surface(points, normal, arc_length(points), closed, kind))
     return sorted(surfaces, key=lambda surface: -surface.s_nm[-1])
+
+
+def _seen(points: np.ndarray, closed: bool, maps: Maps) -> list[tuple[np.ndarray, bool]]:
+    """The parts of a curve that lie where the image shows something, and whether they close on themselves."""
+    at = np.clip(np.rint(points / np.asarray(maps.step_nm)).astype(int), 0, np.array(maps.unseen.shape) - 1)
+    unseen = maps.unseen[at[:, 0], at[:, 1]]
+    if not unseen.any():
+        return [(points, closed)]
+    if closed:
+        first = int(unseen.argmax())
+        points, unseen = np.roll(points[:-1], -first, axis=0), np.roll(unseen[:-1], -first)
+    change = np.flatnonzero(np.diff(np.pad(~unseen, 1).astype(np.int8)))
+    return [(points[start:stop], False) for start, stop in change.reshape(-1, 2) if stop - start >= LEAST_POINTS]
 
 
 def arc_length(points: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from atomseg.classify import ClassifyConfig, classify, contrast_check
+from atomseg.classify.regions import edge_in_view
 from atomseg.types import Phase, PhaseMap, Verdict
 
 CONFIG = ClassifyConfig()
@@ -322,3 +323,12 @@ def test_inputs_are_left_alone(maker):
     classify(micrograph, columns, CONFIG)
     assert columns.table.equals(before[0])
     assert np.array_equal(micrograph.image, before[1])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_where_nothing_was_seen_the_crystal_does_not_end(maker, told):
+    micrograph, columns = maker.build(maker.Lattice(crystal=lambda y, x: x > 2.0))
+    invalid = np.zeros(micrograph.shape, dtype=bool)
+    invalid[:, :100] = told
+    seen = type(micrograph)(micrograph.image, micrograph.calibration, invalid=invalid)
+    assert edge_in_view(seen, columns.yx_nm, CONFIG) != told

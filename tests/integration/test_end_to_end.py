@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from atomseg import Analysis
+from atomseg import Analysis, map_micrograph
 from atomseg.cli import app
 from atomseg.config import dump_config, load_simulation_config
 from atomseg.networks import find_model
@@ -77,6 +77,24 @@ def test_the_result_loads_and_draws(surface: Path) -> None:
     assert len(analysis.columns) == summary["columns"]["n"]
     assert analysis.summary["thickness"] == summary["thickness"]
     assert analysis.plot().axes
+
+
+def test_a_blank_frame_is_no_vacuum(surface: Path) -> None:
+    whole = Analysis.load(surface / "out" / "scene_0000" / "image")
+    image = whole.micrograph.image
+    seen = (slice(60, -40), slice(50, -70))
+    framed = np.zeros_like(image)
+    framed[seen] = image[seen]
+    size = whole.micrograph.calibration.pixel_size_nm
+    cropped, other = (map_micrograph(np.ascontiguousarray(each), pixel_size_nm=size) for each in (image[seen], framed))
+    one, two = cropped.thickness.summary, other.thickness.summary
+    assert one is not None
+    assert two is not None
+    assert two.mean_nm == pytest.approx(one.mean_nm, abs=0.15)
+    # Points 0.3 nm apart; those within 0.4 nm of the frame are left out, at either end of the surface.
+    assert one.n_points - 4 <= two.n_points <= one.n_points
+    assert len(other.columns) == pytest.approx(len(cropped.columns), rel=0.02)
+    assert other.columns["y_px"].between(59.5, image.shape[0] - 40.5).all()
 
 
 def test_mapping_twice_gives_the_same(surface: Path) -> None:

@@ -145,9 +145,13 @@ def test_result_does_not_depend_on_offset_scale_or_orientation():
     seeds = seeded(yx, pixel, rng)
     plain = fit_columns(image, seeds, pixel, LocalizeConfig()).table
     scaled = fit_columns(4000.0 + 7.0 * image, seeds, pixel, LocalizeConfig()).table
+    # Currents in ampere.
+    small = fit_columns(1e-13 * image, seeds, pixel, LocalizeConfig()).table
     turned = fit_columns(image.T, seeds[:, ::-1], pixel, LocalizeConfig()).table
     # Float32 and the end of the iteration: 0.2 pm.
     assert np.allclose(plain[["y_nm", "x_nm"]], scaled[["y_nm", "x_nm"]], atol=4e-4)
+    assert np.allclose(plain[["y_nm", "x_nm"]], small[["y_nm", "x_nm"]], atol=4e-4)
+    assert np.allclose(plain[["sigma_y_pm", "sigma_x_pm"]], small[["sigma_y_pm", "sigma_x_pm"]], rtol=1e-2)
     assert np.allclose(plain[["y_nm", "x_nm"]], turned[["x_nm", "y_nm"]], atol=4e-4)
     assert np.allclose(7.0 * plain["amplitude"], scaled["amplitude"], rtol=1e-2)
     assert np.allclose(plain["sigma_y_pm"], turned["sigma_x_pm"], rtol=2e-2)

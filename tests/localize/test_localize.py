@@ -102,6 +102,28 @@ def test_blank_prediction_gives_no_columns():
     assert len(localize(micrograph, blank, LocalizeConfig())) == 0
 
 
+def test_columns_where_nothing_was_seen_are_not_listed():
+    micrograph, _, yx, prediction = lattice_image(np.random.default_rng(0))
+    invalid = np.zeros(micrograph.shape, dtype=bool)
+    invalid[:, :30] = True
+    # A dead pixel on a column leaves it.
+    invalid[tuple(np.rint(yx[-1]).astype(int))] = True
+    found = localize(dataclasses.replace(micrograph, invalid=invalid), prediction, LocalizeConfig()).table
+    assert len(found) == (yx[:, 1] > 29.5).sum()
+
+
+def test_columns_below_a_bar_have_no_pixels_to_be_told_by():
+    micrograph, _, yx, prediction = lattice_image(np.random.default_rng(0))
+    invalid = np.zeros(micrograph.shape, dtype=bool)
+    # Over some columns wholly, over others by half and more: a window of neither holds as many pixels as a fit needs.
+    invalid[40:60], invalid[:, 50:53] = True, True
+    found = localize(dataclasses.replace(micrograph, invalid=invalid), prediction, LocalizeConfig()).table
+    assert np.isfinite(found[["y_px", "sigma_y_pm", "amplitude_err"]]).all(axis=None)
+    # A core is 0.12 nm: 8 rows of 16 pm, 5 columns of 25 pm.
+    clear = ((yx[:, 0] < 36) | (yx[:, 0] > 63)) & ((yx[:, 1] < 47) | (yx[:, 1] > 55))
+    assert clear.sum() <= len(found) < len(yx)
+
+
 def test_strongest_keeps_the_high_ones_and_what_only_touched_removed_ones():
     line = np.array([(0.0, 0.0), (0.0, 0.05), (0.0, 0.10), (0.0, 0.3)])
     # The middle one falls to the first; the third touched only the middle one and stays.

@@ -39,6 +39,8 @@ def test_batches_depend_on_their_number_only(scene_source, config):
     assert not torch.equal(first[0], first[1])
 
 
+# Torch warns of two workers where there is one processor.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_do_not_change_the_batches(scene_source, config):
     alone = take(SceneStream(scene_source, config), 4)
     loader = torch.utils.data.DataLoader(
