@@ -17,6 +17,7 @@ from scipy.ndimage import (
     minimum_filter1d,
 )
 
+from atomseg.imaging import large_parts
 from atomseg.io.grey import contrast_between
 
 # Blank is what holds one and the same number over boxes of this many pixels; runs of more tell where to look at all.
@@ -39,16 +40,29 @@ LETTER_JUMP, MOST_LETTERS = 0.5, 0.4
 # A rectangle this many times as long as wide is a bar, and letters of three pixels' stroke within this share of its
 # length are its own, with a smoothed outline this wide.
 BAR_ASPECT, LETTER_REACH, LETTER_RIM_PX = 4.0, 0.5, 2
+# Where a format is lossy, what was drawn black or white is so but for this share of the range, and for specks of this
+# many pixels; and what is beside it within this many pixels was drawn over a little.
+DARK_LOSS, BRIGHT_LOSS, SPECK_PX, LOSS_RIM_PX = 0.02, 0.08, 16, 3
 
 
-def find_blank(image: np.ndarray) -> np.ndarray:
+def find_blank(image: np.ndarray, *, lossy: bool = False) -> np.ndarray:
     """(H, W) bool, pixels of blank borders, and of bars, boxes and their lettering.
 
     Parameters
     ----------
     image : numpy.ndarray
         (H, W) float32; NaN is not blank, it is marked anyway.
+    lossy : bool
+        Whether what is nearly black or white counts as that: JPEG draws waves beside sharp outlines.
     """
+    if lossy:
+        found = _find_blank(_settled(image), lossy=True)
+        return binary_dilation(found, np.ones((3, 3)), iterations=LOSS_RIM_PX) if found.any() else found
+    return _find_blank(image, lossy=False)
+
+
+def _find_blank(image: np.ndarray, *, lossy: bool) -> np.ndarray:
+    """`find_blank` of an image whose blank areas hold one number; their outlines are straight but for the `lossy`."""
     blank = np.zeros(image.shape, dtype=bool)
     some = image[:: BOX_PX - 1]
     if min(image.shape) <= RUN_PX or not minimum_filter1d(some[:, 1:] == some[:, :-1], RUN_PX).any():
@@ -68,9 +82,22 @@ def find_blank(image: np.ndarray) -> np.ndarray:
             near = _around(where, at_border)
             part = parts[near] == number
             filled = _with_letters(part, image[near], float(value), high - low, rectangle)
-            if filled is not None and (at_border or rectangle):
-                blank[near] |= _blank_of(image[near], part, filled, float(value), high - low)
+            if filled is None or not (at_border or rectangle):
+                continue
+            lettered = bool(np.count_nonzero(filled) > np.count_nonzero(part))
+            if lossy and rectangle:
+                filled[find_objects(filled.astype(np.uint8))[0]] = True
+            blank[near] |= _blank_of(image[near], filled, float(value), high - low, lettered=lettered)
     return blank
+
+
+def _settled(image: np.ndarray) -> np.ndarray:
+    """The image with its nearly black and nearly white areas, and the specks in them, all black and white."""
+    low, high = np.nanmin(image), np.nanmax(image)
+    span, settled = high - low, image.copy()
+    for value, end in ((low, image <= low + DARK_LOSS * span), (high, image >= high - BRIGHT_LOSS * span)):
+        settled[~large_parts(~end, SPECK_PX, diagonal=False)] = value
+    return settled
 
 
 def _touches(where: tuple[slice, ...], shape: tuple[int, ...]) -> bool:
@@ -83,9 +110,9 @@ def _around(where: tuple[slice, ...], at_border: bool) -> tuple[slice, ...]:
     return tuple(slice(max(0, s.start - reach), s.stop + reach) for s in where)
 
 
-def _blank_of(image: np.ndarray, part: np.ndarray, filled: np.ndarray, value: float, contrast: float) -> np.ndarray:
+def _blank_of(image: np.ndarray, filled: np.ndarray, value: float, contrast: float, *, lettered: bool) -> np.ndarray:
     """A part of one value, filled with its lettering, and the lettering about it, if it is blank; nothing if not."""
-    nothing, lettered = np.zeros_like(filled), np.count_nonzero(filled) > np.count_nonzero(part)
+    nothing = np.zeros_like(filled)
     (where,) = find_objects(filled.astype(np.uint8))
     at_border = _touches(where, image.shape)
     # Teeth of a jagged outline, narrower than a box.
@@ -139,5 +166,6 @@ def _letters_about(image: np.ndarray, value: float) -> np.ndarray:
     """Lettering of a bar's own value in its neighbourhood, with the pixels that smooth its outlines."""
     same = image == value
     parts, _ = label(same, np.ones((3, 3)))
+    parts[np.isin(parts, np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))] = 0  # go on beyond it
     kept = np.unique(parts[binary_opening(same, np.ones((3, 3)))])
     return np.asarray(binary_dilation(np.isin(parts, kept[kept > 0]), np.ones((3, 3)), iterations=LETTER_RIM_PX))

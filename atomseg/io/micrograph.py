@@ -162,7 +162,7 @@ def _micrograph(
     with about(found.label):
         image, notes = _intensities(found.raw, index)
         _refuse_pictures(image, found.raw)
-        invalid, marked = _find_invalid(image)
+        invalid, marked = _find_invalid(image, found.raw.data.dtype)
         notes += marked
         image, note = scaled(fill_invalid(image, invalid))
         notes += [note] if note else []
@@ -184,12 +184,13 @@ def _micrograph(
     )
 
 
-def _find_invalid(image: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _find_invalid(image: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, list[str]]:
     """(H, W) bool, pixels that say nothing, and what to tell of them."""
     blank = "blank (one number with a straight outline: a border left by aligning or rotating, a bar, a box)"
     found = {
         "NaN or infinite": ~np.isfinite(image),
-        blank: find_blank(image),
+        # Eight bits are a picture, which may have been a JPEG before.
+        blank: find_blank(image) | (dtype == np.uint8 and find_blank(image, lossy=True)),
         "in scan rows that were lost": find_lost_rows(image),
         "spikes, far beyond the contrast and alone": find_spikes(image),
     }

@@ -1,16 +1,17 @@
-"""Images as they come from other programs (borders, bars, lost rows, spikes), held against the undamaged ones.
+"""Images as they come from other programs (borders, bars, JPEG, lost rows, spikes), held against the undamaged ones.
 
     python benchmarks/accuracy/damaged.py [--model NAME|PATH]
 
 The layered oxides among `samples/`, damaged by hand. Borders of zeros, of the mean and of NaN are held against the
-image cut to what is seen; a wedge, bars, boxes, lost rows and spikes against the image without them. Compared are the
-thickness (of each surface, where there are several; a lower bound where that is all there is), the number of surfaces,
-and the columns.
+image cut to what is seen; a wedge, bars, boxes, lost rows and spikes against the image without them, a JPEG against the
+JPEG without them. Compared are the thickness (of each surface, where there are several; a lower bound where that is all
+there is), the number of surfaces, and the columns.
 
-About 8 minutes on two cores. Writes benchmarks/results/damaged.csv and .json.
+About 11 minutes on two cores. Writes benchmarks/results/damaged.csv and .json.
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,7 @@ def drawn(image: np.ndarray, ground: int | None) -> Pair:
         draw.rectangle((30, bottom - 80, 330, bottom + 20), fill=ground)
     draw.rectangle((50, bottom, 250, bottom + 9), fill=ink)
     draw.text((60, bottom - 60), "5 nm", fill=ink, font=ImageFont.load_default(size=40), stroke_width=1)
-    return np.array(picture).astype(np.float32), grey.astype(np.float32)
+    return np.array(picture), grey
 
 
 def data_bar(image: np.ndarray) -> Pair:
@@ -63,7 +64,17 @@ def data_bar(image: np.ndarray) -> Pair:
     grey = drawn(image, None)[1]
     bar = Image.new("L", (image.shape[1], 80), 0)
     ImageDraw.Draw(bar).text((20, 20), "HV 300 kV  HAADF  5 nm", fill=255, font=ImageFont.load_default(size=40))
-    return np.concatenate([grey, np.array(bar).astype(np.float32)]), grey
+    return np.concatenate([grey, np.array(bar)]), grey
+
+
+def jpeg(pair: Pair) -> Pair:
+    """Both as JPEG of quality 75, which most programs write."""
+    read = []
+    for image in pair:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=75)
+        read.append(np.array(Image.open(file)))
+    return read[0], read[1]
 
 
 def lost_rows(image: np.ndarray) -> Pair:
@@ -90,6 +101,10 @@ DAMAGES: dict[str, Callable[[np.ndarray], Pair]] = {
     "black box": lambda image: drawn(image, 0),
     "white box": lambda image: drawn(image, 255),
     "data bar": data_bar,
+    "scale bar, JPEG": lambda image: jpeg(drawn(image, None)),
+    "black box, JPEG": lambda image: jpeg(drawn(image, 0)),
+    "white box, JPEG": lambda image: jpeg(drawn(image, 255)),
+    "data bar, JPEG": lambda image: jpeg(data_bar(image)),
     "lost rows": lost_rows,
     "spikes": spikes,
 }

@@ -1,5 +1,6 @@
 """Borders that alignment leaves, and what is drawn on an image, are not seen; vacuum clipped to one number is."""
 
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -121,6 +122,41 @@ def test_a_bar_of_data_below_vacuum_is_blank() -> None:
     assert found[:210].sum() <= 20  # clipped pixels that touch it
 
 
+def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file)).astype(np.float32)
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+@pytest.mark.parametrize("drawn_on", ["image", "black box", "white box", "data bar"])
+def test_what_was_drawn_is_found_in_a_jpeg(drawn_on: str, quality: int) -> None:
+    image = exported(crystal(edge_px=90.0))
+    boxes = {"image": None, "data bar": (slice(210, None), slice(None))}
+    box, ink = boxes.get(drawn_on, (slice(200, 290), slice(110, 280))), 0 if drawn_on == "white box" else 255
+    if box is not None:
+        image[box] = 255 - ink
+    bar = (130, 270, 249, 279)
+    found = find_blank(as_jpeg(lettered(image, bar, ink), quality), lossy=True)
+    drawn = np.zeros(SHAPE, dtype=bool)
+    drawn[box if box is not None else (slice(bar[1], bar[3] + 1), slice(bar[0], bar[2] + 1))] = True
+    assert found[drawn].mean() > 0.99
+    # Its waves reach a few pixels further, a saturated column can touch it; letters on the image are more.
+    beyond = found & ~binary_dilation(drawn, np.ones((3, 3)), iterations=6)
+    assert beyond.sum() <= (3000 if box is None else 60)
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+@pytest.mark.parametrize("percent", [1, 5, 15, 30])
+def test_clipped_vacuum_and_crystal_are_not_blank_in_a_jpeg(percent: float, quality: int) -> None:
+    image = crystal(20.0, edge_px=110.0)
+    for low, high in ((percent, 100), (0, 100 - percent), (percent, 100 - percent)):
+        least, most = np.percentile(image, [low, high])
+        stretched = np.round(255 * np.clip((image - least) / (most - least), 0, 1)).astype(np.uint8)
+        assert not find_blank(as_jpeg(stretched, quality), lossy=True).any()
+        assert not find_blank(stretched.astype(np.float32), lossy=True).any()
+
+
 @pytest.mark.parametrize("blur_px", [0.0, 0.7, 1.5])
 @pytest.mark.parametrize("percent", [5, 15, 25, 35])
 @pytest.mark.parametrize("bits", [8, 32])
@@ -151,3 +187,10 @@ def test_a_blank_border_is_told_and_marked() -> None:
     # Neither dark nor bright: nothing that is looked at as an image sees an edge of its range there.
     assert got.image[blank].min() > got.image[~blank].min()
     assert got.image[blank].max() < got.image[~blank].max()
+
+
+def test_a_bar_on_a_picture_is_marked() -> None:
+    marked = as_jpeg(lettered(exported(crystal()), (40, 250, 139, 259), 255), 75).astype(np.uint8)
+    got = read_micrograph(marked, pixel_size_nm=PIXEL_NM)
+    assert got.invalid is not None
+    assert got.invalid[250:260, 40:140].all()
