@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place, whole_windows
 from atomseg.localize.normal import Normal, Problem
@@ -32,9 +31,6 @@ TRUSTED_SHARE, SEEN_SHARE = 0.05, 0.01
 BLOCK_ROWS, OVERLAP_ROWS = 256, 64
 # Rows of the blocks that are asked how much jitter there is, and how many blocks at most.
 PRIOR_ROWS, PRIOR_BLOCKS = 128, 6
-# A column whose nearest neighbour is closer than this many window radii shares bright pixels with it. Counted twice
-# they would look like evidence, so such columns are moved with their rows but not asked about them.
-CLEAR_OF_NEIGHBOURS = 1.4
 # Fewer columns say nothing about rows.
 LEAST_COLUMNS = 20
 
@@ -99,10 +95,8 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     if len(chosen) < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     index = chosen.cpu().numpy()
-    nearest = cKDTree(fit.yx_nm.cpu().numpy()).query(fit.yx_nm[chosen].cpu().numpy(), k=2)[0][:, 1]
-    witness = nearest > CLEAR_OF_NEIGHBOURS * problem.radius_nm[chosen].cpu().numpy()
     # Windows cut off by the border show half of a column's misfit, which nothing on the other side cancels.
-    witness &= whole_windows(problem.canvas, fit.yx_nm[chosen], problem.radius_nm[chosen])
+    witness = whole_windows(problem.canvas, fit.yx_nm[chosen], problem.radius_nm[chosen])
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):

@@ -174,7 +174,9 @@ def told_of(
     coupling = 0.5 * (plus.gradient - minus.gradient).double()
     score = 0.25 * (plus.chi2 - minus.chi2).double()
     information = 0.5 * (plus.chi2 + minus.chi2).double() - alone.chi2.double()
-    taken = torch.linalg.solve(own.curvature.double(), coupling[:, :, None])[:, :, 0]
+    # A window without a pixel that was measured holds nothing of either.
+    curvature = own.curvature.double() + 1e-9 * torch.eye(N_PARAMETERS, dtype=coupling.dtype, device=coupling.device)
+    taken = torch.linalg.solve(curvature, coupling[:, :, None])[:, :, 0]
     return information - (taken * coupling).sum(1), score - (taken * own.gradient.double()).sum(1)
 
 

@@ -344,13 +344,13 @@ def _columns(
     normal = normal_equations(problem, fit, solved.left, everything)
     with_prior = add_prior(normal, fit, problem.prior)
     unrest_nm = REMAINING_STEPS * solved.unrest_nm.double().cpu().numpy()
-    failed = solved.failed.cpu().numpy() | (unrest_nm > UNSETTLED_NM)
-    # Where a window holds next to no valid pixel the curvature tells nothing.
-    settled = torch.from_numpy(~failed).to(fit.yx_nm.device) & (normal.pixels > N_PARAMETERS)
+    # Where a window holds no more valid pixels than parameters the curvature tells nothing.
+    failed = solved.failed.cpu().numpy() | (unrest_nm > UNSETTLED_NM) | (normal.pixels <= N_PARAMETERS).cpu().numpy()
+    settled = torch.from_numpy(~failed).to(fit.yx_nm.device)
     jitter = line_jitter(problem, fit, solved.left, with_prior, settled)
     covariance = covariances(problem, fit, with_prior)
     excess = _misfit(normal.chi2, normal.pixels)
-    variance = (torch.diagonal(covariance, dim1=1, dim2=2) * excess[:, None]).cpu().numpy()
+    variance = (torch.diagonal(covariance, dim1=1, dim2=2).clamp_min(0.0) * excess[:, None]).cpu().numpy()
     relative = np.sqrt(variance[:, 2]) / np.maximum(fit.get(AMPLITUDE).double().cpu().numpy(), 1e-6)
     variance[:, :2] *= 1.0 + UNSURE_AMPLITUDE * np.minimum(relative, 1.0)[:, None] ** 2
     yx_nm = np.where(solved.failed.cpu().numpy()[:, None], problem.seeds_nm.cpu().numpy(), fit.yx_nm.cpu().numpy())

@@ -137,6 +137,23 @@ def test_nothing_there_is_said_and_stays_at_its_seed():
     assert np.allclose(table.loc[failed, "sigma_y_pm"], 40.0)
 
 
+def test_starting_positions_outside_the_image_have_failed():
+    """Few pixels of theirs were measured, or none; there are enough columns that shared noise is asked for."""
+    rng = np.random.default_rng(6)
+    pixel, shape = (0.02, 0.02), (150, 150)
+    yx = lattice(shape, pixel, (0.3, 0.3), rng)
+    image = rng.poisson(5.0 + paint(shape, yx, 40.0, 0.05, pixel)).astype(np.float32)
+    outside = np.array([[-row, col] for row in (5.0, 10.0, 30.0) for col in np.arange(15.0, 140.0, 12.0)])
+    table = fit_columns(image, np.concatenate([yx, outside]), pixel, LocalizeConfig()).table
+    failed = (table["flags"] & int(ColumnFlag.FIT_FAILED)).to_numpy() != 0
+    assert len(yx) > 60
+    assert not failed[: len(yx)].any()
+    # Windows reach 7.6 pixels; what light of nothing a few pixels show is anyone's.
+    without = len(yx) + np.flatnonzero(outside[:, 0] <= -8.0)
+    assert failed[without].all()
+    assert np.allclose(table[["y_px", "x_px"]].to_numpy()[without], outside[without - len(yx)])
+
+
 def test_result_does_not_depend_on_offset_scale_or_orientation():
     rng = np.random.default_rng(6)
     pixel = (0.02, 0.02)
