@@ -55,10 +55,8 @@ def find_blank(image: np.ndarray, *, lossy: bool = False) -> np.ndarray:
     lossy : bool
         Whether what is nearly black or white counts as that: JPEG draws waves beside sharp outlines.
     """
-    if lossy:
-        found = _find_blank(_settled(image), lossy=True)
-        return binary_dilation(found, np.ones((3, 3)), iterations=LOSS_RIM_PX) if found.any() else found
-    return _find_blank(image, lossy=False)
+    found = _find_blank(_settled(image) if lossy else image, lossy=lossy)
+    return binary_dilation(found, np.ones((3, 3)), iterations=LOSS_RIM_PX) if lossy and found.any() else found
 
 
 def _find_blank(image: np.ndarray, *, lossy: bool) -> np.ndarray:

@@ -20,6 +20,7 @@ from atomseg.io.screen import is_label_map, window_frame
 from atomseg.types import Calibration, CalibrationOrigin, Micrograph
 from atomseg.types.calibration import LARGEST_PIXEL_NM, SMALLEST_PIXEL_NM
 
+_PICTURE_RANGE = 127  # half of what eight bits hold; a program that exports pictures stretches them
 _DISAGREEMENT = 0.03  # larger than the usual error of a microscope's magnification, smaller than any wrong unit
 
 
@@ -186,11 +187,12 @@ def _micrograph(
 
 def _find_invalid(image: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, list[str]]:
     """(H, W) bool, pixels that say nothing, and what to tell of them."""
+    # Eight bits that are used are a picture, which may have been a JPEG before; small numbers are counts.
+    picture = bool(dtype == np.uint8 and float(np.ptp(image)) > _PICTURE_RANGE)
     blank = "blank (one number with a straight outline: a border left by aligning or rotating, a bar, a box)"
     found = {
         "NaN or infinite": ~np.isfinite(image),
-        # Eight bits are a picture, which may have been a JPEG before.
-        blank: find_blank(image) | (dtype == np.uint8 and find_blank(image, lossy=True)),
+        blank: find_blank(image) | (picture and find_blank(image, lossy=True)),
         "in scan rows that were lost": find_lost_rows(image),
         "spikes, far beyond the contrast and alone": find_spikes(image),
     }

@@ -194,3 +194,10 @@ def test_a_bar_on_a_picture_is_marked() -> None:
     got = read_micrograph(marked, pixel_size_nm=PIXEL_NM)
     assert got.invalid is not None
     assert got.invalid[250:260, 40:140].all()
+
+
+def test_counts_of_eight_bits_are_no_picture() -> None:
+    """Vacuum of single counts, which a picture may have as specks of nothing."""
+    counts = crystal(0.01, edge_px=200.0, counts=10.0, seed=4).astype(np.uint8)
+    assert find_blank(counts.astype(np.float32), lossy=True).any()
+    assert read_micrograph(counts, pixel_size_nm=PIXEL_NM).invalid is None
