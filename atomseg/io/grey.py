@@ -9,9 +9,11 @@ from scipy import ndimage
 from atomseg.errors import InputError
 
 # JPEG chroma and a resampled screen tint keep grey pictures within a few per cent of grey; a coloured scale bar or a
-# line of text covers less than 1 % of the pixels and is no reason to refuse the image.
+# line of text covers less than 1 % of the pixels and is no reason to refuse the image. It hides what is below it, with
+# a rim of this many pixels that are half of it.
 _GREY_SPREAD = 0.06
 _COLOURED_FRACTION = 0.01
+_COLOURED_RIM_PX = 2
 _LARGEST_INVALID_FRACTION = 0.5
 # The image's contrast lies between these percentiles, of so many pixels.
 _CONTRAST_PERCENTILES, _CONTRAST_PIXELS = (1.0, 99.5), 1_000_000
@@ -33,20 +35,20 @@ _MOST_ROWS, _ROW_JUMP, _ROW_PIXELS, _ORDINARY_ROWS = 4, 0.05, 512, 0.95
 _CONTRASTS = (1e-6, 1e12)
 
 
-def grey(plane: np.ndarray) -> tuple[np.ndarray, str | None]:
+def grey(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One plane from a colour image whose channels agree.
 
     Parameters
     ----------
     plane : numpy.ndarray
-        (..., C) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA); alpha is ignored.
+        (H, W, C) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA); alpha is ignored.
 
     Returns
     -------
     numpy.ndarray
-        (...) mean of the colour channels, float32 (or the channel itself when there is only one).
-    str or None
-        A warning when a few pixels are coloured.
+        (H, W) mean of the colour channels, float32 (or the channel itself when there is only one).
+    numpy.ndarray
+        (H, W) bool, pixels that are coloured, or beside such.
 
     Raises
     ------
@@ -55,20 +57,20 @@ def grey(plane: np.ndarray) -> tuple[np.ndarray, str | None]:
     """
     n_channels = plane.shape[-1]
     if n_channels in (1, 2):
-        return plane[..., 0], None
+        return plane[..., 0], np.zeros(plane.shape[:-1], dtype=bool)
     if n_channels not in (3, 4):
         raise InputError(f"has {n_channels} channels a pixel; allowed are grey, RGB and RGBA")
     colours = plane[..., :3].astype(np.float32)
     full = float(np.iinfo(plane.dtype).max) if plane.dtype.kind in "ui" else float(np.nanmax(np.abs(colours)) or 1.0)
-    spread = np.ptp(colours, axis=-1) / full
-    coloured = float(np.mean(spread > _GREY_SPREAD))
-    if coloured > _COLOURED_FRACTION:
+    coloured = np.ptp(colours, axis=-1) / full > _GREY_SPREAD
+    if coloured.mean() > _COLOURED_FRACTION:
         raise InputError(
-            f"is a colour image ({coloured:.0%} of its pixels are not grey): a figure, a map or a false-colour "
+            f"is a colour image ({coloured.mean():.0%} of its pixels are not grey): a figure, a map or a false-colour "
             "picture; give the grey-scale micrograph"
         )
-    note = f"{int(np.sum(spread > _GREY_SPREAD))} pixels are coloured (annotations?)" if coloured else None
-    return colours.mean(axis=-1, dtype=np.float32), note
+    if coloured.any():
+        coloured = ndimage.binary_dilation(coloured, np.ones((3, 3)), iterations=_COLOURED_RIM_PX)
+    return colours.mean(axis=-1, dtype=np.float32), coloured
 
 
 def find_spikes(image: np.ndarray) -> np.ndarray:

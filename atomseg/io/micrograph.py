@@ -161,9 +161,9 @@ def _micrograph(
     found: _Source, index: int | None, pixel_size_nm: float | tuple[float, float] | None, name: str
 ) -> Micrograph:
     with about(found.label):
-        image, notes = _intensities(found.raw, index)
+        image, coloured, notes = _intensities(found.raw, index)
         _refuse_pictures(image, found.raw)
-        invalid, marked = _find_invalid(image, found.raw.data.dtype)
+        invalid, marked = _find_invalid(image, coloured, found.raw.data.dtype)
         notes += marked
         image, note = scaled(fill_invalid(image, invalid))
         notes += [note] if note else []
@@ -185,13 +185,14 @@ def _micrograph(
     )
 
 
-def _find_invalid(image: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, list[str]]:
+def _find_invalid(image: np.ndarray, coloured: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, list[str]]:
     """(H, W) bool, pixels that say nothing, and what to tell of them."""
     # Eight bits that are used are a picture, which may have been a JPEG before; small numbers are counts.
     picture = bool(dtype == np.uint8 and float(np.ptp(image)) > _PICTURE_RANGE)
     blank = "blank (one number with a straight outline: a border left by aligning or rotating, a bar, a box)"
     found = {
         "NaN or infinite": ~np.isfinite(image),
+        "coloured (annotations), or beside such": coloured,
         blank: find_blank(image) | (picture and find_blank(image, lossy=True)),
         "in scan rows that were lost": find_lost_rows(image),
         "spikes, far beyond the contrast and alone": find_spikes(image),
@@ -204,14 +205,17 @@ def _find_invalid(image: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, 
     return np.logical_or.reduce(list(found.values())), told
 
 
-def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, list[str]]:
-    """One (H, W) float32 plane: the frame that was asked for, or the mean of all."""
+def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """One (H, W) float32 plane, the frame that was asked for or the mean of all; what of it is coloured; notes."""
     frames, notes = raw.frames(), []
     chosen = range(raw.n_frames) if index is None else (index,)
     total: np.ndarray | None = None
+    coloured = np.zeros(frames.shape[1:3], dtype=bool)
     for i in chosen:
-        plane, note = grey(frames[i]) if raw.has_channels else (frames[i], None)
-        notes += [note] if note else []
+        plane = frames[i]
+        if raw.has_channels:
+            plane, hidden = grey(plane)
+            coloured |= hidden
         if total is None:
             # A sum needs more digits than a single frame has.
             total = plane if len(chosen) == 1 else plane.astype(np.float64)
@@ -225,7 +229,7 @@ def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, list[str
         )
         total /= len(chosen)
     with np.errstate(over="ignore"):  # what float32 can not hold becomes infinite, and is marked as invalid
-        return total.astype(np.float32), list(dict.fromkeys(notes))
+        return total.astype(np.float32), coloured, notes
 
 
 def _refuse_pictures(image: np.ndarray, raw: RawImage) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,3 +202,20 @@ def test_counts_of_eight_bits_are_no_picture() -> None:
     counts = crystal(0.01, edge_px=200.0, counts=10.0, seed=4).astype(np.uint8)
     assert find_blank(counts.astype(np.float32), lossy=True).any()
     assert read_micrograph(counts, pixel_size_nm=PIXEL_NM).invalid is None
+
+
+# JPEG keeps colours at half the resolution, in blocks of 16 pixels.
+@pytest.mark.parametrize(("kind", "reach_px"), [("PNG", 2), ("JPEG", 16)])
+def test_coloured_annotations_are_not_seen(tmp_path: Path, kind: str, reach_px: int) -> None:
+    """Lines and letters too thin to be an area of one number."""
+    image = exported(crystal())
+    picture = Image.fromarray(np.stack([image] * 3, axis=-1))
+    ImageDraw.Draw(picture).line((20, 30, 200, 90), fill=(255, 200, 0), width=2)
+    drawn = (np.array(picture) != image[..., None]).any(axis=-1)
+    path = tmp_path / f"figure.{kind.lower()}"
+    picture.save(path, kind, quality=90)
+    got = read_micrograph(path, pixel_size_nm=PIXEL_NM)
+    assert got.invalid is not None
+    assert got.invalid[drawn].all()
+    assert not (got.invalid & ~binary_dilation(drawn, np.ones((3, 3)), iterations=reach_px)).any()
+    assert any("coloured (annotations)" in text for text in got.warnings)
