@@ -10,6 +10,7 @@ import numpy as np
 
 from atomseg.errors import CalibrationError, InputError, MissingPixelSizeError
 from atomseg.io.blank import find_blank
+from atomseg.io.blanked import find_blanked_rows
 from atomseg.io.foreign import about
 from atomseg.io.formats import read_raw, sha256_of
 from atomseg.io.grey import fill_invalid, find_lost_rows, find_spikes, grey, scaled
@@ -195,6 +196,7 @@ def _find_invalid(image: np.ndarray, coloured: np.ndarray, dtype: np.dtype[Any])
         "coloured (annotations), or beside such": coloured,
         blank: find_blank(image) | (picture and find_blank(image, lossy=True)),
         "in scan rows that were lost": find_lost_rows(image),
+        "in scan rows with the beam off": find_blanked_rows(image),
         "spikes, far beyond the contrast and alone": find_spikes(image),
     }
     told = [

@@ -2,12 +2,12 @@
 
     python benchmarks/accuracy/damaged.py [--model NAME|PATH]
 
-The layered oxides among `samples/`, damaged by hand. Borders of zeros, of the mean and of NaN are held against the
-image cut to what is seen; a wedge, bars, boxes, lost rows and spikes against the image without them, a JPEG against the
-JPEG without them. Compared are the thickness (of each surface, where there are several; a lower bound where that is all
-there is), the number of surfaces, and the columns.
+The layered oxides among `samples/`, damaged by hand. Borders of zeros, of the mean and of NaN, and rows with the beam
+off, are held against the image cut to what is seen; a wedge, bars, boxes, lost rows and spikes against the image
+without them, a JPEG against the JPEG without them. Compared are the thickness (of each surface, where there are
+several; a lower bound where that is all there is), the number of surfaces, and the columns.
 
-About 11 minutes on two cores. Writes benchmarks/results/damaged.csv and .json.
+About 12 minutes on two cores. Writes benchmarks/results/damaged.csv and .json.
 """
 
 import argparse
@@ -38,6 +38,14 @@ def framed(image: np.ndarray, value: float) -> Pair:
     out = np.full_like(image, value)
     out[seen] = image[seen]
     return out, np.ascontiguousarray(image[seen])
+
+
+def beam_off(image: np.ndarray) -> Pair:
+    """The last three tenths of the scan with the beam off, and what was seen before."""
+    out, last = image.copy(), int(0.7 * image.shape[0])
+    dark = np.random.default_rng(0).normal(np.percentile(image, 0.5), 0.1 * image.std(), out[last:].shape)
+    out[last:] = dark
+    return out, np.ascontiguousarray(image[:last])
 
 
 def wedge(image: np.ndarray) -> Pair:
@@ -96,6 +104,7 @@ DAMAGES: dict[str, Callable[[np.ndarray], Pair]] = {
     "border of zeros": lambda image: framed(image, 0.0),
     "border of the mean": lambda image: framed(image, float(image.mean())),
     "border of NaN": lambda image: framed(image, np.nan),
+    "beam off": beam_off,
     "wedge of zeros": wedge,
     "scale bar": lambda image: drawn(image, None),
     "black box": lambda image: drawn(image, 0),
