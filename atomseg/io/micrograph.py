@@ -196,15 +196,16 @@ def _find_invalid(image: np.ndarray, coloured: np.ndarray, dtype: np.dtype[Any])
         "coloured (annotations), or beside such": coloured,
         blank: find_blank(image) | (picture and find_blank(image, lossy=True)),
         "in scan rows that were lost": find_lost_rows(image),
-        "in scan rows with the beam off": find_blanked_rows(image),
         "spikes, far beyond the contrast and alone": find_spikes(image),
     }
+    hidden = np.logical_or.reduce(list(found.values()))
+    found["in scan rows with the beam off"] = find_blanked_rows(image, hidden)
     told = [
         f"{int(which.sum())} pixels are {what}: filled from their neighbours and marked"
         for what, which in found.items()
         if which.any()
     ]
-    return np.logical_or.reduce(list(found.values())), told
+    return hidden | found["in scan rows with the beam off"], told
 
 
 def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
