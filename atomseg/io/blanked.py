@@ -19,8 +19,8 @@ SHARP, NEARLY_ALL, CLOSE_ROWS = 1.25, 0.99, 3
 DARK, BESIDE_ROWS, TIMES, DARKEST = 0.35, 32, 2.0, 0.25
 # Fewer rows are lost ones; more than this share are the image, beside something that was drawn on it.
 LEAST_ROWS, MOST_OFF = 8, 0.5
-# Rows of which more is hidden say nothing.
-MOST_HIDDEN = 0.5
+# Rows of which more is hidden say nothing; of four together there is always something to see.
+MOST_HIDDEN = 0.2
 
 
 def find_blanked_rows(image: np.ndarray, hidden: np.ndarray) -> np.ndarray:
