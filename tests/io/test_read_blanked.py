@@ -78,5 +78,14 @@ def test_boxes_and_bars_with_letters_are_no_such_edge(known):
         assert not found.any()
 
 
+def test_rows_that_are_hidden_by_halves_are_not_asked():
+    """Of two that follow each other nothing is left."""
+    image = crystal()
+    hidden = np.zeros(image.shape, dtype=bool)
+    hidden[100:120:2, :120] = hidden[101:121:2, 120:] = True
+    image[hidden] = np.nan
+    assert not find_blanked_rows(image, hidden).any()
+
+
 def test_small_images_have_none():
     assert not blanked_rows(crystal()[:20]).any()
