@@ -11,8 +11,8 @@ import numpy as np
 ASKED_PX = 512
 # How much of a row changes to the next ones: this quantile of the differences between means of two rows.
 CHANGED = 0.95
-# At the row where the beam went off so many times more changes than at nearly all others, close ones left out: 1.4 to
-# 4.6 in micrographs of all kinds, at most 1.11 in whole ones, whichever way they are turned.
+# At the row where the beam went off so many times more changes than at nearly all others, close ones left out: 1.1 to
+# 4.6 in micrographs of all kinds, mostly above 1.4, and at most 1.11 in whole ones, whichever way they are turned.
 SHARP, NEARLY_ALL, CLOSE_ROWS = 1.25, 0.99, 3
 # Beyond it next to nothing changes, and before it, over so many rows, at least this many times as much; and it is as
 # dark there as the darkest quarter of those rows.

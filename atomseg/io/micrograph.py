@@ -199,13 +199,13 @@ def _find_invalid(image: np.ndarray, coloured: np.ndarray, dtype: np.dtype[Any])
         "spikes, far beyond the contrast and alone": find_spikes(image),
     }
     hidden = np.logical_or.reduce(list(found.values()))
-    found["in scan rows with the beam off"] = find_blanked_rows(image, hidden)
+    found["in scan rows with the beam off"] = blanked = find_blanked_rows(image, hidden)
     told = [
         f"{int(which.sum())} pixels are {what}: filled from their neighbours and marked"
         for what, which in found.items()
         if which.any()
     ]
-    return hidden | found["in scan rows with the beam off"], told
+    return hidden | blanked, told
 
 
 def _intensities(raw: RawImage, index: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -17,7 +17,6 @@ NAME = "cuda"
 MIXING = {torch.Tensor.__getitem__, torch.Tensor.copy_, torch.Tensor.data.__set__}
 # Products of whole numbers are not there on a GPU.
 PRODUCTS = {torch.matmul, torch.mm, torch.bmm, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.__rmatmul__}
-
 # These take a device's name, and make no tensor.
 SAYINGS = {torch.device, torch._C._nn._parse_to}
 
@@ -55,7 +54,6 @@ class PretendedAccelerator(TorchFunctionMode):
         self.operations += remote
         plain_args, plain_kwargs = tree_map(_plain, (args, given))
         result = func(*plain_args, **plain_kwargs)
-        result = iter(list(result)) if func is torch.Tensor.__iter__ else result
         if not (remote if wanted is None else wanted == NAME):
             return result
         if func is torch.Tensor.__iter__:
