@@ -12,25 +12,12 @@ import torch
 
 from atomseg.localize.model import AMPLITUDE, Fit, Placed, derivatives, place, whole_windows
 from atomseg.localize.normal import Normal, Problem
+from atomseg.localize.scan_rows import ScanRows, likeliest_prior, solve_rows
 from atomseg.localize.windows import COUNTS, LINEAR, MONOMIALS, QUARTIC, Grid, disc, polynomial_products
 from atomseg.localize.workers import in_order
 
-# Jitter as a first-order autoregressive process: standard deviations (nm) and correlations of successive rows to choose
-# from. Micrographs have 0 to 40 pm; without a line synchronization rows are correlated up to 0.9.
-SPREADS_NM = np.geomspace(0.0003, 0.06, 40)
-CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.9)
-# Gain in log likelihood from which jitter is believed. Two parameters reach 4.6 by chance once in a hundred images.
-LEAST_GAIN = 6.0
 # Directions of the common misfit with less than this share of the largest curvature are the columns' own.
 COMMON_SHARE = 1e-4
-# Displacements of rows of which columns show less than the first share of what they show of the clearest do not tell
-# how much jitter there is, and those below the second are not looked for: what the residuals hold of them is the
-# model's misfit as much as the scan's, and with a slow prior it would take columns along by 15 pm.
-TRUSTED_SHARE, SEEN_SHARE = 0.05, 0.01
-# Rows are solved in blocks; what is further apart than the overlap shares no column and next to no correlation.
-BLOCK_ROWS, OVERLAP_ROWS = 256, 64
-# Rows of the blocks that are asked how much jitter there is, and how many blocks at most.
-PRIOR_ROWS, PRIOR_BLOCKS = 128, 6
 # Fewer columns say nothing about rows.
 LEAST_COLUMNS = 20
 
@@ -52,21 +39,6 @@ class Jitter:
     move_nm: np.ndarray
     variance_nm2: np.ndarray
     spread_nm: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What each column says about the k rows that it covers, for displacements along one axis; lengths in units.
-
-    `first` (n,) row of the image at which a column's rows begin, `answer` (n, k) how its position answers to a
-    displacement of each, `system` (height, k) upper diagonals of the rows' normal matrix with the columns' parameters
-    eliminated, `score` (height,) its right-hand side.
-    """
-
-    first: np.ndarray
-    answer: np.ndarray
-    system: np.ndarray
-    score: np.ndarray
 
 
 def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, usable: torch.Tensor) -> Jitter:
@@ -100,14 +72,14 @@ def line_jitter(problem: Problem, fit: Fit, left: torch.Tensor, normal: Normal, 
     if witness.sum() < LEAST_COLUMNS:
         return Jitter(move, variance, (0.0, 0.0))
     for axis, rows in enumerate(_all_rows(problem, fit, left, normal=normal, chosen=chosen, asked=witness)):
-        prior = _prior(rows.system, rows.score, fit.unit_nm, problem.workers)
+        prior = likeliest_prior(rows, fit.unit_nm, problem.workers)
         if prior is None:
             continue
-        shift, spread = _solve_rows(rows, prior, problem.workers)
+        shift, spread = solve_rows(rows, prior, problem.workers)
         k = np.arange(rows.answer.shape[1])
         move[index, axis] = np.einsum("nk,nk->n", rows.answer, shift[rows.first[:, None] + k]) * fit.unit_nm
         variance[index, axis] = spread * fit.unit_nm**2
-        spreads[axis] = prior[0] * fit.unit_nm
+        spreads[axis] = prior.spread * fit.unit_nm
     return Jitter(move, variance, (spreads[0], spreads[1]))
 
 
@@ -156,7 +128,7 @@ def _sight(problem: Problem, fit: Fit, normal: Normal, chosen: torch.Tensor, rea
 
 def _all_rows(
     problem: Problem, fit: Fit, left: torch.Tensor, *, normal: Normal, chosen: torch.Tensor, asked: np.ndarray
-) -> list[_Rows]:
+) -> list[ScanRows]:
     """What the `chosen` columns, and of them only the `asked` (bool), say about displacements along y and along x."""
     grid = disc(problem.canvas, float(problem.radius_nm[chosen].max()), fit.unit_nm, corners=True)
     k, height = grid.rows, problem.canvas.shape[0]
@@ -183,7 +155,7 @@ def _all_rows(
         system = _band(seen, shown[asked], first[asked] + k)[k : k + height]
         own = _without_common(information[asked], score[asked], shown[asked])
         told = np.bincount(at, own.ravel(), minlength=height + 2 * k)[k : k + height]
-        rows.append(_Rows(first=first, answer=answer, system=system, score=told))
+        rows.append(ScanRows(first=first, answer=answer, system=system, score=told))
     return rows
 
 
@@ -257,133 +229,3 @@ def _band(information: np.ndarray, shown: np.ndarray, first: np.ndarray) -> np.n
         for distance in range(k - row):
             system[row : row + rows, distance] -= taken[:, row, row + distance]
     return system[:rows]
-
-
-@dataclass(frozen=True)
-class _Trusted:
-    """Displacements of n rows that columns tell: `value` (r,) curvature, `vector` (n, r) rows, `score` (r,)."""
-
-    value: np.ndarray
-    vector: np.ndarray
-    score: np.ndarray
-
-
-def _dense(system: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Rows `start` to `stop` of the band as a symmetric matrix."""
-    size = stop - start
-    matrix = np.zeros((size, size))
-    for distance in range(min(system.shape[1], size)):
-        values = system[start : stop - distance, distance]
-        matrix[np.arange(size - distance), np.arange(distance, size)] = values
-        matrix[np.arange(distance, size), np.arange(size - distance)] = values
-    return matrix
-
-
-def _trusted(matrix: np.ndarray, score: np.ndarray, share: float) -> _Trusted:
-    """What rows show, without the displacements that columns can hardly be told apart from.
-
-    Smooth ones are next to free, since the columns' own positions follow them. They stay what the prior says, nothing
-    on average, and in the columns' errors.
-
-    Parameters
-    ----------
-    matrix, score : numpy.ndarray
-        (n, n) and (n,) normal equations of the rows.
-    share : float
-        Smallest eigenvalue that is kept, of the largest.
-    """
-    # Torch's, which keeps to the one thread that it is given here.
-    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
-    kept = value > share * value.max()
-    held = vector[:, kept]
-    return _Trusted(value[kept], held, held.T @ score)
-
-
-def _correlated(size: int, spread: float, correlation: float) -> np.ndarray:
-    """Covariance of an autoregressive process."""
-    distance = np.abs(np.arange(size)[:, None] - np.arange(size))
-    return np.asarray(spread**2 * correlation**distance)
-
-
-def _prior(system: np.ndarray, score: np.ndarray, unit_nm: float, workers: int) -> tuple[float, float] | None:
-    """Spread (units) and correlation with the largest marginal likelihood; None when there is no jitter to be seen."""
-    height = len(score)
-    size = min(PRIOR_ROWS, height)
-    starts = np.linspace(0, height - size, min(PRIOR_BLOCKS, max(1, height // size))).astype(int).tolist()
-    variances = (SPREADS_NM / unit_nm) ** 2
-    kernels = [_correlated(size, 1.0, correlation) for correlation in CORRELATIONS]
-
-    def likelihoods(start: int) -> np.ndarray:
-        told = _trusted(_dense(system, start, start + size), score[start : start + size], TRUSTED_SHARE)
-        return np.stack([_evidence(told, kernel, variances) for kernel in kernels])
-
-    gain = np.sum(list(in_order(likelihoods, starts, workers)), axis=0)
-    correlation, spread = np.unravel_index(gain.argmax(), gain.shape)
-    if gain[correlation, spread] <= LEAST_GAIN:
-        return None
-    return float(SPREADS_NM[spread] / unit_nm), CORRELATIONS[correlation]
-
-
-def _evidence(told: _Trusted, kernel: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Log likelihood of displacements with each variance times a kernel (n, n), over that of none.
-
-    Evidence of a linear model whose noise has its own normal matrix A = V e V^T as covariance, for displacements of
-    covariance s² K: with sqrt(e) V^T K V sqrt(e) = U diag(m) U^T and w = V^T score / sqrt(e), and z² = m (U^T w)²,
-    ln p = sum over s² z² / (1 + s² m) - ln(1 + s² m), halved.
-    """
-    root = np.sqrt(told.value)
-    matrix = root[:, None] * (told.vector.T @ kernel @ told.vector) * root
-    value, vector = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(matrix)))
-    value = np.maximum(value, 0.0)
-    scaled = variances[:, None] * value
-    power = scaled * (vector.T @ (told.score / root)) ** 2
-    return np.asarray(0.5 * (power / (1.0 + scaled) - np.log1p(scaled)).sum(1))
-
-
-def _solve_rows(rows: _Rows, prior: tuple[float, float], workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement of every row (padded so that all columns' rows exist) and (n,) the variance that it leaves a column.
-
-    Rows outside the image, which windows at the border reach, are not displaced; negative row numbers wrap to the
-    padding at the end.
-    """
-    height, k = len(rows.score), rows.answer.shape[1]
-    shift, variance = np.zeros(height + 2 * k), np.zeros(len(rows.first))
-    centre = rows.first + k // 2
-    step = BLOCK_ROWS - 2 * OVERLAP_ROWS
-
-    def solve_block(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        low, stop = max(0, start - OVERLAP_ROWS), min(height, start + step)
-        moved, posterior = _posterior(rows, slice(low, min(height, stop + OVERLAP_ROWS)), prior)
-        mine = np.flatnonzero((centre >= start) & (centre < stop))
-        return moved[start - low : stop - low], mine, _quadratic(posterior, rows.first[mine] - low, rows.answer[mine])
-
-    starts = range(0, height, step)
-    for start, (moved, mine, left) in zip(starts, in_order(solve_block, starts, workers), strict=True):
-        shift[start : start + len(moved)] = moved
-        variance[mine] = left
-    return shift, variance
-
-
-def _posterior(rows: _Rows, some: slice, prior: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) most probable displacements of some rows and their (n, n) covariance."""
-    told = _trusted(_dense(rows.system, some.start, some.stop), rows.score[some], SEEN_SHARE)
-    kernel = _correlated(some.stop - some.start, *prior)
-    across = kernel @ told.vector
-    # (K^-1 + V e V^T)^-1 without the rows that nothing tells: K - K V (1 / e + V^T K V)^-1 V^T K.
-    inner = np.diag(1.0 / told.value) + told.vector.T @ across
-    gain = torch.linalg.solve(torch.from_numpy(inner), torch.from_numpy(across.T)).numpy()
-    covariance = kernel - across @ gain
-    return covariance @ (told.vector @ told.score), covariance
-
-
-def _quadratic(matrix: np.ndarray, first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """(n,) v^T M v with the block of a symmetric matrix that begins at `first`; zeros are outside the matrix."""
-    k = vectors.shape[1]
-    around = np.pad(matrix, k)
-    total = np.zeros(len(first))
-    for distance in range(k):
-        diagonal = np.diagonal(around, distance)
-        at = first[:, None] + k + np.arange(k - distance)
-        products = vectors[:, : k - distance] * vectors[:, distance:]
-        total += (1.0 if distance == 0 else 2.0) * np.einsum("nk,nk->n", products, diagonal[at])
-    return total

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from atomseg.localize import LocalizeConfig, fit_columns, jitter
+from atomseg.localize import LocalizeConfig, fit_columns, jitter, scan_rows
 from atomseg.localize import stage as localize_stage
 
 PIXEL, SIGMA, PEAK = 0.02, 0.05, 60.0
@@ -120,16 +121,17 @@ def test_no_jitter_is_seen_where_there_is_none(spreads):
 
 
 def ramp_pm(monkeypatch):
-    """Largest move along x of well-placed columns that all have the same tilted tail, with slow jitter believed in."""
+    """Largest move along y of well-placed columns that all have the same tilted tail, with slow jitter believed in."""
     rng = np.random.default_rng(6)
-    shape = (260, 300)
+    shape, reach = (900, 300), 30
     yx = rotated_lattice(shape, -21.0)
     image = np.full(shape, 300.0)
     grid_y, grid_x = np.mgrid[: shape[0], : shape[1]]
     for cy, cx in yx:
-        v, u = (grid_y - cy) * PIXEL, (grid_x - cx) * PIXEL
+        near = tuple(slice(max(0, int(c) - reach), int(c) + reach + 1) for c in (cy, cx))
+        v, u = (grid_y[near] - cy) * PIXEL, (grid_x[near] - cx) * PIXEL
         tilted = ((u + v) / 0.16) ** 2 + ((u - v) / 0.09) ** 2
-        image += 2000.0 * np.exp(-0.5 * (u * u + v * v) / SIGMA**2) + 400.0 * np.exp(-0.5 * tilted)
+        image[near] += 2000.0 * np.exp(-0.5 * (u * u + v * v) / SIGMA**2) + 400.0 * np.exp(-0.5 * tilted)
     moves = []
 
     def watched(*arguments):
@@ -137,27 +139,31 @@ def ramp_pm(monkeypatch):
         return _none(len(yx))
 
     monkeypatch.setattr(localize_stage, "line_jitter", watched)
-    monkeypatch.setattr(jitter, "_prior", lambda *_: (0.15, 0.9))
+    monkeypatch.setattr(jitter, "likeliest_prior", lambda *_: scan_rows.RowPrior(0.15, 0.9))
     fit_columns(rng.poisson(image).astype(np.float32), yx, (PIXEL, PIXEL), LocalizeConfig())
-    return 1e3 * np.abs(moves[0][:, 1]).max()
+    return 1e3 * np.abs(moves[0][:, 0]).max()
 
 
 def test_a_misfit_that_all_columns_share_is_not_taken_for_rows(monkeypatch):
     # A tail that is no Gaussian leaves the same residual around every column. Rows in the middle meet it at all
     # heights; the first and last rows do not, and slow displacements are next to free: the ends used to be bent.
     with_care = ramp_pm(monkeypatch)
-    monkeypatch.setattr(jitter, "SEEN_SHARE", 0.0)
+    monkeypatch.setattr(scan_rows, "MISFIT_SHARE", 1e-6)
     with_smooth = ramp_pm(monkeypatch)
     monkeypatch.setattr(jitter, "_without_common", lambda information, score, shown: score)
     careless = ramp_pm(monkeypatch)
-    # Seeded: 1.2, 1.7 and 3.5 pm here, 2 against 35 pm in an image of 900 rows.
-    assert careless > 2.5
-    assert with_smooth < 0.65 * careless
-    assert with_care < 0.85 * with_smooth
+    # Seeded: 1.9, 3.7 and 25 pm.
+    assert careless > 15.0
+    assert with_smooth < 0.25 * careless
+    assert with_care < 0.7 * with_smooth
 
 
 def _none(n):
     return jitter.Jitter(np.zeros((n, 2)), np.zeros((n, 2)), (0.0, 0.0))
+
+
+def told(matrix, score, misfit):
+    return scan_rows._Told(*(torch.from_numpy(np.asarray(values, dtype=float)) for values in (matrix, score, misfit)))
 
 
 def test_smooth_displacements_are_left_to_the_columns():
@@ -167,39 +173,60 @@ def test_smooth_displacements_are_left_to_the_columns():
     smooth = np.cos(np.pi * np.arange(60) / 59.0)
     smooth /= np.linalg.norm(smooth)
     rough = factor - np.outer(factor @ smooth, smooth)
-    matrix = rough.T @ rough + 1e-3 * np.outer(smooth, smooth)
-    told = jitter._trusted(matrix, 50.0 * smooth + matrix @ np.ones(60), 0.01)
-    assert np.abs(smooth @ told.vector).max() < 1e-6
-    # What is clearly seen stays.
-    value, vector = np.linalg.eigh(matrix)
-    assert told.value.max() == pytest.approx(value[-1])
-    assert np.linalg.norm(vector[:, -1] @ told.vector) == pytest.approx(1.0)
+    weak = 1e-3
+    matrix = rough.T @ rough + weak * np.outer(smooth, smooth)
+    prior, misfit = scan_rows.RowPrior(10.0, 0.0), np.full(60, 0.2)
+    # The columns' misfit pushes along it by one of its own errors: without care that is sqrt(0.2) / 0.001 lengths.
+    push = np.sqrt(0.2) * smooth
+    careless, _ = scan_rows._posterior(told(matrix, push, np.zeros(60)), prior)
+    careful, covariance = scan_rows._posterior(told(matrix, push, misfit), prior)
+    assert abs(smooth @ careless) > 30.0
+    assert abs(smooth @ careful) < 0.5
+    # It stays as unknown as it was before: the prior's variance.
+    assert smooth @ covariance @ smooth == pytest.approx(100.0, rel=0.01)
+    # What is clearly seen is found.
+    clear = np.linalg.eigh(matrix)[1][:, -1]
+    moved, _ = scan_rows._posterior(told(matrix, matrix @ clear, misfit), prior)
+    assert clear @ moved == pytest.approx(1.0, rel=0.01)
 
 
-def test_evidence_is_that_of_a_dense_gaussian():
-    """ln p(data | K) - ln p(data | 0) of x ~ N(0, K) seen with the normal matrix A, written with full matrices."""
+@pytest.mark.parametrize("misfit", [0.0, 0.7])
+def test_evidence_is_that_of_a_dense_gaussian(misfit):
+    """ln p(score | K) - ln p(score | 0) of score = A shift + e, shift ~ N(0, K), e ~ N(0, A + misfit), in full."""
     rng = np.random.default_rng(3)
     factor = rng.normal(size=(20, 20))
-    matrix, kernel = factor.T @ factor, jitter._correlated(20, 1.0, 0.6)
-    shift = rng.normal(size=20)
-    told = jitter._trusted(matrix, matrix @ shift, 0.0)
-    for spread in (0.1, 1.0):
-        noise = np.linalg.inv(matrix)
-        with_it = noise + spread**2 * kernel
-        expected = -0.5 * (shift @ np.linalg.solve(with_it, shift) + np.linalg.slogdet(with_it)[1])
-        expected += 0.5 * (shift @ matrix @ shift + np.linalg.slogdet(noise)[1])
-        assert jitter._evidence(told, kernel, np.array([spread**2]))[0] == pytest.approx(expected, rel=1e-6)
+    matrix = factor.T @ factor
+    kernel = scan_rows._covariance(20, scan_rows.RowPrior(1.0, 0.6))
+    score = matrix @ rng.normal(size=20)
+    noise = matrix + misfit * np.eye(20)
+    variances = np.array([0.01, 1.0])
+    found = scan_rows._evidence(told(matrix, score, np.full(20, misfit)), [kernel], variances)[0]
+    for variance, gain in zip(variances, found, strict=True):
+        with_it = noise + variance * matrix @ kernel.numpy() @ matrix
+        expected = 0.5 * (score @ np.linalg.solve(noise, score) + np.linalg.slogdet(noise)[1])
+        expected -= 0.5 * (score @ np.linalg.solve(with_it, score) + np.linalg.slogdet(with_it)[1])
+        assert gain == pytest.approx(expected, rel=1e-6)
 
 
-def test_most_probable_displacements_are_those_of_a_dense_gaussian():
+@pytest.mark.parametrize("misfit", [0.0, 0.7])
+def test_most_probable_displacements_are_those_of_a_dense_gaussian(misfit):
     rng = np.random.default_rng(4)
     factor = rng.normal(size=(12, 12))
     matrix, score = factor.T @ factor + np.eye(12), rng.normal(size=12)
-    band = np.zeros((12, 12))
-    for distance in range(12):
-        band[: 12 - distance, distance] = np.diagonal(matrix, distance)
-    rows = jitter._Rows(first=np.zeros(0, int), answer=np.zeros((0, 12)), system=band, score=score)
-    moved, covariance = jitter._posterior(rows, slice(0, 12), (0.7, 0.4))
-    expected = np.linalg.inv(np.linalg.inv(jitter._correlated(12, 0.7, 0.4)) + matrix)
-    assert np.allclose(covariance, expected)
-    assert np.allclose(moved, expected @ score)
+    noise = matrix + misfit * np.eye(12)
+    moved, covariance = scan_rows._posterior(told(matrix, score, np.full(12, misfit)), scan_rows.RowPrior(0.7, 0.4))
+    kernel = scan_rows._covariance(12, scan_rows.RowPrior(0.7, 0.4)).numpy()
+    # Linear regression: kernel A (A kernel A + noise)^-1 score.
+    gain = kernel @ matrix @ np.linalg.inv(matrix @ kernel @ matrix + noise)
+    assert np.allclose(moved, gain @ score)
+    assert np.allclose(covariance, kernel - gain @ matrix @ kernel)
+
+
+def test_rows_of_a_band_are_told_with_a_misfit_of_their_own():
+    """A row that fewer columns cross is known less, and their misfit is as much smaller; unknown rows keep some."""
+    system = np.array([[4.0, 1.0], [2.0, 0.5], [0.0, 0.0]])
+    rows = scan_rows.ScanRows(np.zeros(0, int), np.zeros((0, 2)), system, np.array([1.0, 2.0, 3.0]))
+    some = scan_rows._Told.of(rows, slice(0, 3), 0.1)
+    assert np.allclose(some.normal.numpy(), [[4.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 0.0]])
+    assert np.allclose(some.misfit.numpy(), [0.4004, 0.2004, 0.0004])
+    assert np.array_equal(some.score.numpy(), rows.score)
