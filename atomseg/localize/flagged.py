@@ -15,7 +15,7 @@ OVERLAP_FWHM = 1.5
 CLIPPED_PIXELS = 20
 
 
-def flag_columns(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.ndarray) -> np.ndarray:
+def flag_columns(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.ndarray, measured: Canvas) -> np.ndarray:
     """(N,) int64 `ColumnFlag` bits.
 
     Parameters
@@ -26,10 +26,12 @@ def flag_columns(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.n
         The end of the joint fit.
     failed, dim : numpy.ndarray
         (N,) bool, columns that were not found by the fit, and those of too little light.
+    measured : Canvas
+        The image as measured: in the fit's, other light is taken out, and clipped pixels are no longer alike.
     """
-    fit, canvas = solved.fit, problem.canvas
+    fit = solved.fit
     radius = problem.radius_nm.cpu().numpy()
-    border = ~whole_windows(canvas, fit.yx_nm, problem.radius_nm)
+    border = ~whole_windows(problem.canvas, fit.yx_nm, problem.radius_nm)
     pairs, _ = neighbour_pairs(fit.yx_nm, OVERLAP_FWHM * FWHM_PER_SIGMA * fit.unit_nm)
     overlap = np.zeros(len(fit), dtype=bool)
     overlap[pairs[:, 0].cpu().numpy()] = True
@@ -40,21 +42,34 @@ def flag_columns(problem: Problem, solved: Solved, failed: np.ndarray, dim: np.n
         (ColumnFlag.WIDTH_BOUND, solved.bounded.cpu().numpy()),
         (ColumnFlag.OVERLAP, overlap),
         (ColumnFlag.LOW_SNR, dim),
-        (ColumnFlag.SATURATED, _spoiled(canvas, fit, radius)),
+        (ColumnFlag.SATURATED, _spoiled(measured, fit, radius)),
     ):
         flags[where] |= int(flag)
     return flags
 
 
-def _spoiled(canvas: Canvas, fit: Fit, radius_nm: np.ndarray) -> np.ndarray:
+def _spoiled(measured: Canvas, fit: Fit, radius_nm: np.ndarray) -> np.ndarray:
     """(N,) bool, pixels of the window are invalid or clipped."""
-    inside = slice(canvas.margin, -canvas.margin)
-    image, bad = canvas.image[inside, inside].cpu().numpy(), canvas.valid[inside, inside].cpu().numpy() == 0
-    top = image == image[~bad].max() if (~bad).any() else bad
-    if top.sum() >= CLIPPED_PIXELS:
-        bad = bad | top
+    inside = slice(measured.margin, -measured.margin)
+    image, bad = (values[inside, inside].cpu().numpy() for values in (measured.image, measured.valid == 0))
+    bad = bad | _clipped(image, bad)
     if not bad.any():
         return np.zeros(len(fit), dtype=bool)
-    points = np.argwhere(bad) * np.asarray(canvas.step_nm)
+    points = np.argwhere(bad) * np.asarray(measured.step_nm)
     nearest = cKDTree(points).query(fit.yx_nm.cpu().numpy())[0]
     return nearest <= radius_nm
+
+
+def _clipped(image: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """(H, W) bool, valid pixels at the very maximum, where clipping put them: more than have the next lower value.
+
+    The brightest pixels by chance are the fewer the brighter, of counts as well.
+    """
+    nowhere = np.zeros(image.shape, dtype=bool)
+    if bad.all():
+        return nowhere
+    top = (image == image[~bad].max()) & ~bad
+    below = image[~top & ~bad]
+    if top.sum() < CLIPPED_PIXELS or (below.size and (below == below.max()).sum() >= top.sum()):
+        return nowhere
+    return top

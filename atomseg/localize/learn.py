@@ -13,7 +13,7 @@ from atomseg.localize.normal import Prior, Problem, add_prior, normal_equations
 from atomseg.localize.solve import Solved, solve
 from atomseg.localize.unlisted import Kind, find_kinds
 from atomseg.localize.width import shared_width
-from atomseg.localize.windows import FWHM_PER_SIGMA, NARROWEST_NM, WIDEST_NM, Canvas, disc
+from atomseg.localize.windows import FWHM_PER_SIGMA, NARROWEST_NM, WIDEST_NM, Canvas, anchors, disc
 
 # First guess of a column's standard deviation, nm: the middle of what probes in use give (0.035 to 0.1).
 FIRST_UNIT_NM = 0.05
@@ -131,7 +131,7 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
     inside = slice(canvas.margin, -canvas.margin)
     noise = high_pass_noise(canvas.image[inside, inside].cpu().numpy())
     unit = max(FIRST_UNIT_NM, 0.6 * max(canvas.step_nm))
-    contrast = float(torch.quantile(canvas.image.reshape(-1)[:: max(1, canvas.image.numel() // 100_000)], 0.99))
+    contrast = _contrast(canvas, sample)
     level = smooth_level(canvas, SMOOTH_UNITS * unit)
     task = Problem(
         canvas=canvas,
@@ -167,6 +167,13 @@ def learn(canvas: Canvas, seeds_nm: torch.Tensor, window_fwhm: float, workers: i
     if kinds:
         prior = replace(prior, shape=_typical_shape(fit, bright))
     return Learned(unit, after.noise, prior, kinds)
+
+
+def _contrast(canvas: Canvas, seeds_nm: torch.Tensor) -> float:
+    """A first idea of how bright columns are: the brighter ones' pixels, above the darkest places of the image."""
+    index, _ = anchors(canvas, seeds_nm, 1.0)
+    bright = float(torch.quantile(canvas.image.reshape(-1)[index.long()], 0.9))
+    return bright if bright > 0.0 else 1.0
 
 
 def _together(task: Problem, usable: torch.Tensor, window_fwhm: float) -> Learned:

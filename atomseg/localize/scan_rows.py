@@ -20,8 +20,8 @@ LEAST_GAIN, LEAST_WAVE_GAIN = 6.0, 10.0
 # Next to nothing where a displacement is clearly seen, it is most of what is told of displacements that the columns'
 # own positions follow. How much jitter there is is asked with more care than where each row was.
 DOUBTED_SHARE, MISFIT_SHARE = 0.05, 0.003
-# Rows of which nothing is known have this share of the best known one's misfit.
-UNKNOWN_SHARE = 0.001
+# Rows of which nothing is known have this share of the best known one's misfit, or of one unit's where none is known.
+UNKNOWN_SHARE = 0.01
 # Mains interference sways rows together, a wave of 3 to some hundred rows. It displaces columns as drift does and stays
 # in the positions; taken for jitter, half of it would be taken out. Frequencies to choose from, per row: steps of half
 # of what blocks can tell apart, and smaller ones beside the likeliest, so that ends of blocks keep in step.
@@ -230,7 +230,7 @@ class _Told:
         inside = slice(some.start - first, some.stop - first)
         normal, score = torch.from_numpy(dense[inside]), torch.from_numpy(rows.score[some])
         known = torch.diagonal(normal[:, inside]).clamp_min(0.0)
-        noise = normal[:, inside] + torch.diag(share * (known + UNKNOWN_SHARE * known.max()))
+        noise = normal[:, inside] + torch.diag(share * (known + UNKNOWN_SHARE * known.max().clamp_min(1.0)))
         if wave is not None:
             swayed = normal @ _waves(size, np.array([wave.frequency]))
             noise = noise + wave.spread**2 * swayed @ swayed.T

@@ -243,8 +243,9 @@ def resume(problem: Problem, start: Solved, restless: torch.Tensor) -> Solved:
         fit = fit.moved(rows, step)
         shape, bounded = bound_widths(fit.shape)
         fit = replace(fit, shape=shape)
-        strayed = (fit.yx_nm - problem.seeds_nm).norm(dim=1) > problem.max_shift_nm
-        lost = (strayed | (fit.shape[:, 0] <= 0)) & ~failed
+        # Told so that what is no number is lost, too.
+        near = (fit.yx_nm - problem.seeds_nm).norm(dim=1) <= problem.max_shift_nm
+        lost = ~(near & (fit.shape[:, 0] > 0)) & ~failed
         failed = failed | lost
         fit = _back_to_seed(fit, lost, problem)
         redraw(left, problem.canvas, before.take(rows), fit.take(rows), problem.workers)

@@ -1,10 +1,14 @@
-"""Noise that pixels share: films and contamination have grains as fine as columns, which move them together.
+"""Noise that pixels share: grains of films and contamination, and filters, move neighbouring pixels together.
 
-The variance of single pixels holds such grains, but pixels that are bright together say less than they seem to. A
-random light of the columns' own fineness is asked for in every window: with noise of its own in every pixel the squares
-of the answers, in units of their variance, are one on average, and with grains they are more. What moves a column most
-its fit has taken away, so that some of the excess is not seen: half to all of it by the size of the grains, in
-simulated films.
+The variance of single pixels holds such noise, but pixels that are bright together say less than they seem to.
+
+Grains as fine as columns: a random light of the columns' own fineness is asked for in every window. With noise of its
+own in every pixel the squares of the answers, in units of their variance, are one on average, and with grains they are
+more. What moves a column most its fit has taken away, so that some of the excess is not seen: half to all of it by the
+size of the grains, in simulated films.
+
+Filters (smoothing, interpolation, registered averages) act between next pixels, where fits take nothing away: from the
+differences of pixels one, two and three apart follows how wide the filter is, and from that what it does to positions.
 """
 
 import math
@@ -13,9 +17,10 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from atomseg.localize.model import AMPLITUDE
+from atomseg.localize.model import AMPLITUDE, place
 from atomseg.localize.normal import Problem, told_of
 from atomseg.localize.solve import Solved, fitted_sample
+from atomseg.localize.windows import disc
 
 # Columns that are asked, evenly taken from all, and the fewest that say anything.
 SAMPLE, LEAST_COLUMNS = 1500, 60
@@ -31,6 +36,10 @@ MOST_SQUARE = 10.0
 SCATTER = 2.0**0.5
 # What columns that are not quite Gaussians leave, by multislice images; it is no noise and moves nothing.
 OF_SHAPE = 1.1
+# Differences of pixels one apart are at most this share of those two apart, as squares, behind a filter that matters.
+FILTERED = 0.9
+# Standard deviations of the filter to choose from, nm.
+FILTERS_NM = np.geomspace(0.002, 0.2, 200)
 
 
 def shared_noise(problem: Problem, solved: Solved) -> float:
@@ -46,11 +55,61 @@ def shared_noise(problem: Problem, solved: Solved) -> float:
     rows = fitted_sample(solved, SAMPLE)
     if len(rows) < LEAST_COLUMNS:
         return 1.0
+    return max(_by_grains(problem, solved, rows), _by_filter(problem, solved, rows))
+
+
+def _by_grains(problem: Problem, solved: Solved, rows: torch.Tensor) -> float:
+    """Factor by grains as fine as columns."""
     information, score = told_of(problem, solved.fit, solved.left, _pattern(problem, solved), rows)
     square = (score**2 / information.clamp_min(1e-12)).cpu().numpy()
     typical = float(np.median(square)) / CHI2_MEDIAN
     factor = float(np.minimum(square, MOST_SQUARE * typical).mean())
     return max(1.0, factor * (1.0 - SCATTER / math.sqrt(len(rows))) / OF_SHAPE)
+
+
+def _by_filter(problem: Problem, solved: Solved, rows: torch.Tensor) -> float:
+    """Factor by a Gaussian filter, 1 when none is seen.
+
+    Behind a filter of standard deviation s pixels at distance d are correlated by exp(-d² / 4 s²), and a position's
+    variance is larger by the sum over d of that times the autocorrelation of a Gaussian's slope,
+    exp(-d² / 4 sigma²) (1 - d_y² / 2 sigma²).
+
+    The differences tell the variance of the noise, too. Where filters left little of it, what seemed noise is mostly
+    the misfit of the columns' shape. Where there is more, fits took the rest; in simulated images they made between all
+    and next to nothing of that into errors, and half of it, in logarithms, is taken for errors.
+    """
+    step, sigma = np.asarray(problem.canvas.step_nm), solved.fit.unit_nm
+    one, two = (_difference(problem, solved, rows, apart) for apart in (1, 2))
+    if not 0.0 < one < FILTERED * two:
+        return 1.0
+    # 1 - rho along y times that along x: what differences hold of the variance.
+    left_one, left_two = (
+        np.prod([-np.expm1(-((apart * h / FILTERS_NM) ** 2) / 4.0) for h in step], axis=0) for apart in (1, 2)
+    )
+    likeliest = int(np.abs(left_one / left_two - one / two).argmin())
+    of_noise = float(two / left_two[likeliest])
+    share = of_noise if of_noise < 1.0 else math.sqrt(of_noise)
+    reach = [np.arange(-n, n + 1) * h for n, h in zip(np.ceil(6.0 * sigma / step), step, strict=True)]
+    y2, x2 = np.meshgrid(*(r**2 for r in reach), indexing="ij")
+    narrow = np.exp(-0.25 * (y2 + x2) * (FILTERS_NM[likeliest] ** -2 + sigma**-2))
+    return share * float((narrow * (1.0 - 0.25 * (y2 + x2) / sigma**2)).sum())
+
+
+def _difference(problem: Problem, solved: Solved, rows: torch.Tensor, apart: int) -> float:
+    """Variance of second differences, in y and in x, of pixels so far apart in the windows of `rows`.
+
+    In units of what they have when every pixel has noise of its own, by way of the mean of the absolute values, which
+    single bright pixels change less.
+    """
+    canvas, fit = problem.canvas, solved.fit
+    grid = disc(canvas, float(problem.radius_nm[rows].max()), fit.unit_nm)
+    index = place(canvas, fit.take(rows)).index(grid).long()
+    down = apart * canvas.image.shape[1]
+    corners = (index, index + apart, index + down, index + down + apart)
+    value = solved.left[corners[0]] - solved.left[corners[1]] - solved.left[corners[2]] + solved.left[corners[3]]
+    weight = torch.stack([problem.weight[corner] for corner in corners]).amin(0)
+    mean = (value * weight.sqrt())[weight > 0].abs().mean().nan_to_num()
+    return 0.25 * math.pi / 2.0 * float(mean) ** 2
 
 
 def _pattern(problem: Problem, solved: Solved) -> torch.Tensor:

@@ -11,10 +11,7 @@ from atomseg.imaging import at_nearest_pixels, unseen_area
 from atomseg.localize.apart import apart
 from atomseg.localize.config import LocalizeConfig
 from atomseg.localize.doubt import CLEAR_NM, clear, with_clear
-from atomseg.localize.errors import covariances
 from atomseg.localize.evidence import unseen
-from atomseg.localize.flagged import flag_columns
-from atomseg.localize.jitter import line_jitter
 from atomseg.localize.learn import (
     SMOOTH_REST_UNITS,
     SMOOTH_UNITS,
@@ -35,15 +32,15 @@ from atomseg.localize.levels import (
     sharpen,
     sharpen_prior,
 )
-from atomseg.localize.model import AMPLITUDE, N_PARAMETERS, P_XX, P_YX, P_YY, Fit, draw, residual
+from atomseg.localize.model import Fit, draw, residual
 from atomseg.localize.noise import inverse_variance, smooth_level
-from atomseg.localize.normal import Problem, add_prior, normal_equations
+from atomseg.localize.normal import Problem
 from atomseg.localize.peaks import find_peaks, in_view, where_seen
 from atomseg.localize.solve import Solved, begin, resume
-from atomseg.localize.speckle import shared_noise
-from atomseg.localize.tails import under, without_tails
+from atomseg.localize.table import Seen, describe
+from atomseg.localize.tails import without_tails
 from atomseg.localize.unlisted import Kind, unlisted, without
-from atomseg.localize.windows import FWHM_PER_SIGMA, MARGIN_NM, Canvas
+from atomseg.localize.windows import MARGIN_NM, Canvas
 from atomseg.localize.workers import fit_workers
 from atomseg.types import ColumnFlag, Columns, Micrograph, Prediction
 from atomseg.types.columns import LOCALIZATION_FIELDS
@@ -51,16 +48,8 @@ from atomseg.units import PM_PER_NM
 
 # Without a network to say so, a starting position is good to about this, nm.
 SEED_SIGMA_NM = 0.03
-# A column that still moves when the rounds are used up has this many of its last steps to go: steps of strongly
-# overlapping columns (blurred images) shrink by about a fifth a round. That distance is an error of its own...
-REMAINING_STEPS = 4.0
-# ...and beyond this the fit has not found the column.
-UNSETTLED_NM = 0.02
-LOW_SNR = 3.0
-# A position error goes with one over the amplitude, which is itself known to a relative error e only. That makes the
-# tails of error over claimed error heavier: exp(-t) becomes exp(-t) (1 + (2 t² - 3 t) e²), and for 90 % ellipses,
-# t = ln 10, the variance has to be larger by 1 + (2 t - 3) e².
-UNSURE_AMPLITUDE = 1.6
+# Starting positions may be this far outside the image: a column's light reaches in.
+OUTSIDE_NM = 0.6
 # Rounds on the original pixels, after the fit has settled on their means: what is left to walk is a tenth of an error.
 LAST_ROUNDS = 8
 # Pixels that are asked for the image's offset and contrast.
@@ -164,13 +153,15 @@ def fit_columns(
     Raises
     ------
     ValueError
-        If all starting positions are doubted.
+        If all starting positions are doubted, or one is no number or further outside the image than 0.6 nm.
     """
+    seeds, step = np.asarray(yx_px, dtype=np.float64).reshape(-1, 2), (float(pixel_size_nm[0]), float(pixel_size_nm[1]))
+    _check_seeds(seeds, step, image.shape)
     with fit_workers(device) as workers:
         return _fit_columns(
             image,
-            np.asarray(yx_px, dtype=np.float64).reshape(-1, 2),
-            (float(pixel_size_nm[0]), float(pixel_size_nm[1])),
+            seeds,
+            step,
             config,
             probability=probability,
             seed_sigma_nm=seed_sigma_nm,
@@ -178,6 +169,18 @@ def fit_columns(
             doubted=doubted,
             device=device,
             workers=workers,
+        )
+
+
+def _check_seeds(seeds: np.ndarray, step: tuple[float, float], shape: tuple[int, ...]) -> None:
+    """Raise where a starting position has no pixels around it."""
+    outside = np.maximum(-0.5 - seeds, seeds - (np.asarray(shape) - 0.5)) * np.asarray(step)
+    wrong = ~(outside <= OUTSIDE_NM).all(axis=1)
+    if wrong.any():
+        y, x = seeds[wrong][0]
+        raise ValueError(
+            f"{wrong.sum()} of {len(seeds)} starting positions are not in the image of {shape[0]} x {shape[1]} pixels, "
+            f"the first at (y, x) = ({y:g}, {x:g}); leave out those more than {OUTSIDE_NM:g} nm outside it"
         )
 
 
@@ -224,8 +227,8 @@ def _fit_columns(
     # Between columns where they are now: seeds lag behind displacements, and light in a wrong place would pull with it.
     light = unlisted(solved.fit, kinds, problem.prior.shape, coarse)
     problem, solved = _finish(canvas, size, (problem, solved), light, tail)
-    return _columns(
-        problem, solved, tail, probability=chance[stays], seed_sigma_nm=sigma[stays], offset=offset, scale=scale
+    return describe(
+        problem, solved, Seen(canvas, offset, scale, tail), probability=chance[stays], seed_sigma_nm=sigma[stays]
     )
 
 
@@ -326,75 +329,3 @@ def _canvas(
         margin=margin,
     )
     return canvas, float(low), scale
-
-
-def _columns(
-    problem: Problem,
-    solved: Solved,
-    tail: Canvas,
-    *,
-    probability: np.ndarray,
-    seed_sigma_nm: np.ndarray,
-    offset: float,
-    scale: float,
-) -> Columns:
-    """The table of a finished fit."""
-    fit = solved.fit
-    everything = torch.arange(len(fit), device=fit.yx_nm.device)
-    normal = normal_equations(problem, fit, solved.left, everything)
-    with_prior = add_prior(normal, fit, problem.prior)
-    unrest_nm = REMAINING_STEPS * solved.unrest_nm.double().cpu().numpy()
-    # Where a window holds no more valid pixels than parameters the curvature tells nothing.
-    failed = solved.failed.cpu().numpy() | (unrest_nm > UNSETTLED_NM) | (normal.pixels <= N_PARAMETERS).cpu().numpy()
-    settled = torch.from_numpy(~failed).to(fit.yx_nm.device)
-    jitter = line_jitter(problem, fit, solved.left, with_prior, settled)
-    covariance = covariances(problem, fit, with_prior)
-    excess = _misfit(normal.chi2, normal.pixels)
-    variance = (torch.diagonal(covariance, dim1=1, dim2=2).clamp_min(0.0) * excess[:, None]).cpu().numpy()
-    relative = np.sqrt(variance[:, 2]) / np.maximum(fit.get(AMPLITUDE).double().cpu().numpy(), 1e-6)
-    variance[:, :2] *= 1.0 + UNSURE_AMPLITUDE * np.minimum(relative, 1.0)[:, None] ** 2
-    yx_nm = np.where(solved.failed.cpu().numpy()[:, None], problem.seeds_nm.cpu().numpy(), fit.yx_nm.cpu().numpy())
-    yx_nm = yx_nm + jitter.move_nm
-    own_nm2 = variance[:, :2] * shared_noise(problem, solved) * fit.unit_nm**2 + unrest_nm[:, None] ** 2
-    sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(own_nm2 + jitter.variance_nm2))
-    shape = fit.shape.double().cpu().numpy()
-    major, minor, theta = _axes(shape, fit.unit_nm)
-    amplitude_err = np.sqrt(variance[:, 2])
-    table = pd.DataFrame(
-        {
-            "id": np.arange(len(fit)),
-            "y_px": yx_nm[:, 0] / problem.canvas.step_nm[0],
-            "x_px": yx_nm[:, 1] / problem.canvas.step_nm[1],
-            "y_nm": yx_nm[:, 0],
-            "x_nm": yx_nm[:, 1],
-            "sigma_y_pm": sigma_nm[:, 0] * PM_PER_NM,
-            "sigma_x_pm": sigma_nm[:, 1] * PM_PER_NM,
-            "amplitude": shape[:, 0] * scale,
-            "background": (shape[:, 4] + under(tail, fit.yx_nm)) * scale + offset,
-            "fwhm_major_nm": major,
-            "fwhm_minor_nm": minor,
-            "theta_deg": theta,
-            "probability": probability,
-            "flags": flag_columns(problem, solved, failed, shape[:, 0] < LOW_SNR * amplitude_err),
-            "amplitude_err": amplitude_err * scale,
-        }
-    )
-    return Columns(table)
-
-
-def _misfit(chi2: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """(N,) factor of the variance of columns that fit worse than noise explains (beyond three sigma of chi²)."""
-    freedom = (pixels - 7).clamp_min(1).double()
-    reduced = chi2.double() / freedom
-    return torch.where(reduced > 1.0 + 3.0 * torch.sqrt(2.0 / freedom), reduced, torch.ones_like(reduced))
-
-
-def _axes(shape: np.ndarray, unit_nm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Full widths along major and minor axis (nm) and angle of the major axis from +x towards +y (degrees)."""
-    a, c, b = shape[:, P_YY - 2], shape[:, P_XX - 2], shape[:, P_YX - 2]
-    mean, spread = 0.5 * (a + c), np.hypot(0.5 * (a - c), b)
-    major = FWHM_PER_SIGMA * unit_nm / np.sqrt(mean - spread)
-    minor = FWHM_PER_SIGMA * unit_nm / np.sqrt(mean + spread)
-    # The covariance is [[c, -b], [-b, a]] / det in (y, x), and tan(2 theta) = 2 cov_yx / (cov_xx - cov_yy).
-    theta = 0.5 * np.degrees(np.arctan2(-2.0 * b, a - c))
-    return major, minor, np.mod(theta, 180.0)

@@ -244,3 +244,52 @@ def test_columns_that_overlap_gain_from_a_common_width(monkeypatch):
     monkeypatch.setattr(learn, "LEAST_SHAPE_SD", 0.3)
     # Half the error in trial; a fifth less would be seen in 2 x 300 coordinates.
     assert held < 0.8 * rmse_pm()
+
+
+@pytest.mark.parametrize("dark", [0.0, 0.002])
+def test_a_few_columns_on_counted_darkness(dark):
+    """A small particle in a large field of view: next to all pixels are zero."""
+    rng = np.random.default_rng(11)
+    pixel = (0.02, 0.02)
+    yx = 100.0 + lattice((100, 110), pixel, (0.3, 0.3), rng)
+    image = rng.poisson(paint((1100, 1100), yx, 100.0, 0.05, pixel) + dark).astype(np.float32)
+    assert (image > 0).mean() < 0.01
+    table = fit_columns(image, seeded(yx, pixel, rng), pixel, LocalizeConfig()).table
+    error_pm = (table[["y_px", "x_px"]].to_numpy() - yx) * 20.0
+    # The bound of a column of 3900 counts is 0.8 pm.
+    assert np.abs(error_pm).max() < 4.0
+    assert not (table["flags"] & int(ColumnFlag.FIT_FAILED)).any()
+
+
+def test_starting_positions_without_pixels_around_them_are_refused():
+    image = np.random.default_rng(0).poisson(20.0, (64, 64)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"1 of 2 starting positions .* 64 x 64 .*\(300, 12\).*0\.6 nm"):
+        fit_columns(image, np.array([[4.0, 4.0], [300.0, 12.0]]), (0.02, 0.02), LocalizeConfig())
+    with pytest.raises(ValueError, match="1 of 1 starting positions"):
+        fit_columns(image, np.array([[np.nan, 4.0]]), (0.02, 0.02), LocalizeConfig())
+    # A column's light reaches in from as far as this.
+    assert len(fit_columns(image, np.array([[-24.0, 30.0]]), (0.02, 0.02), LocalizeConfig())) == 1
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_columns_with_clipped_pixels_are_flagged(clip):
+    """Beside dim columns, whose light and that of tails is taken out of the image that is fitted."""
+    rng = np.random.default_rng(5)
+    pixel = (0.02, 0.02)
+    yx = lattice((220, 220), pixel, (0.28, 0.28), rng)
+    bright = rng.random(len(yx)) < 0.5
+    clean = 30.0 + paint((220, 220), yx, np.where(bright, 150.0, 60.0), 0.05, pixel)
+    # Tails: a fifth of the light, three times as wide.
+    clean += paint((220, 220), yx, np.where(bright, 15.0, 6.0), 0.15, pixel)
+    image = rng.poisson(clean).astype(np.float32)
+    if clip:
+        image = np.minimum(image, 160.0)
+    flags = fit_columns(image, seeded(yx, pixel, rng), pixel, LocalizeConfig()).table["flags"]
+    flagged = (flags & int(ColumnFlag.SATURATED)).to_numpy() > 0
+    reached = np.array([image[int(a) - 2 : int(a) + 4, int(b) - 2 : int(b) + 4].max() >= 160.0 for a, b in yx])
+    if clip:
+        assert flagged[reached].all()
+        # Windows reach into the neighbours' pixels, so that some dim ones are flagged with them.
+        assert not flagged.all()
+    else:
+        assert not flagged.any()

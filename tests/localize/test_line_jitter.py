@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from atomseg.localize import LocalizeConfig, fit_columns, jitter, scan_rows
-from atomseg.localize import stage as localize_stage
+from atomseg.localize import table as localize_table
 
 PIXEL, SIGMA, PEAK = 0.02, 0.05, 60.0
 
@@ -36,14 +36,14 @@ def rotated_lattice(shape, angle_deg):
 def spreads(monkeypatch):
     """Spreads that the stage estimated, in the order of its calls."""
     seen = []
-    plain = localize_stage.line_jitter
+    plain = localize_table.line_jitter
 
     def watched(*arguments):
         result = plain(*arguments)
         seen.append(result.spread_nm)
         return result
 
-    monkeypatch.setattr(localize_stage, "line_jitter", watched)
+    monkeypatch.setattr(localize_table, "line_jitter", watched)
     return seen
 
 
@@ -73,7 +73,7 @@ def test_jitter_is_taken_out_of_positions_and_errors_stay_honest(angle_deg, gain
     assert spreads[0][0] < 0.004
     # 90 % ellipses of 400 columns: +-1.5 % by chance, but columns of one scan row err together.
     assert 0.82 < (((error / sigma) ** 2).sum(1) < 4.605).mean() < 0.99
-    monkeypatch.setattr(localize_stage, "line_jitter", lambda *a: _none(len(yx)))
+    monkeypatch.setattr(localize_table, "line_jitter", lambda *a: _none(len(yx)))
     plain, too_small = measured(shape, yx, shift, np.random.default_rng(3))
     assert np.sqrt((error[:, 1] ** 2).mean()) < gain * np.sqrt((plain[:, 1] ** 2).mean())
     # Without it the errors are claimed too small: the test above can fail.
@@ -101,7 +101,7 @@ def test_jitter_is_taken_out_of_dumbbells(angle_deg, monkeypatch, spreads):
     error, sigma = measured(shape, yx, shift, rng)
     # Where pairs lie along the scan, a third of it is taken for the columns' own.
     assert 0.006 < spreads[0][1] < 0.012
-    monkeypatch.setattr(localize_stage, "line_jitter", lambda *a: _none(len(yx)))
+    monkeypatch.setattr(localize_table, "line_jitter", lambda *a: _none(len(yx)))
     plain, _ = measured(shape, yx, shift, np.random.default_rng(9))
     assert np.sqrt((error[:, 1] ** 2).mean()) < 0.8 * np.sqrt((plain[:, 1] ** 2).mean())
     # 90 % ellipses; columns of one scan row err together.
@@ -143,7 +143,7 @@ def ramp_pm(monkeypatch):
         moves.append(jitter.line_jitter(*arguments).move_nm)
         return _none(len(yx))
 
-    monkeypatch.setattr(localize_stage, "line_jitter", watched)
+    monkeypatch.setattr(localize_table, "line_jitter", watched)
     monkeypatch.setattr(jitter, "likeliest_prior", lambda *_: scan_rows.RowPrior(0.15, 0.9))
     fit_columns(rng.poisson(image).astype(np.float32), yx, (PIXEL, PIXEL), LocalizeConfig())
     return 1e3 * np.abs(moves[0][:, 0]).max()
@@ -247,7 +247,7 @@ def test_rows_of_a_band_are_told_with_a_misfit_of_their_own():
     some = scan_rows._Told.of(rows, slice(0, 3), 0.1, None)
     # The fourth row is not asked, and moves what the third sees, nothing here.
     assert np.allclose(some.normal.numpy(), [[4.0, 1.0, 0.0, 0.0], [1.0, 2.0, 0.5, 0.0], [0.0, 0.5, 0.0, 0.0]])
-    assert np.allclose((some.noise - some.normal[:, :3]).numpy(), np.diag([0.4004, 0.2004, 0.0004]))
+    assert np.allclose((some.noise - some.normal[:, :3]).numpy(), np.diag([0.404, 0.204, 0.004]))
     assert np.array_equal(some.score.numpy(), rows.score[:3])
     last = scan_rows._Told.of(rows, slice(2, 4), 0.1, None)
     assert last.first == 1
