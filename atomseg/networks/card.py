@@ -28,11 +28,11 @@ class TrainingRecord:
     begun_with : str
         The model whose weights were the first ones; empty where they were random.
     seed, steps : int
-        Seed and optimizer steps, those of the models before it not counted.
+        Seed and optimizer steps up to these weights, those of the models before it not counted.
     scenes : int
-        Simulated scenes seen.
+        Scenes seen up to these weights.
     seconds : float
-        Wall time of the training.
+        Wall time of the training, also of what came after the weights where it was ended by `patience`.
     commit : str
         Commit of the code; ends in ``+changes`` when the checkout had uncommitted ones.
     version : str

@@ -76,13 +76,15 @@ class TrainConfig(StageConfig):
     gradient_clip : float
         Largest norm of the gradient.
     average_decay : float
-        Decay a step of the moving average of the weights; the average is what is released.
+        Decay a step of the moving average of the weights; the average is what is released (see `patience`).
     validation_scenes : int
         Fixed scenes that are never trained on.
     validation_interval, checkpoint_interval, picture_interval : int
         Steps between validations, checkpoints and picture grids.
     patience : int
-        Validations without a better F1 after which the training ends; 0 trains all steps.
+        Validations without a better F1 after which the training ends. The averaged weights of the best validation are
+        then what is released. Such an end leaves out the final decay of the learning rate, or most of it.
+        0 trains all steps and releases the last average.
     workers : int
         Processes that simulate; 0 simulates in the training process.
     threads : int

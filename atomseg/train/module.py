@@ -44,8 +44,8 @@ class ColumnTraining(lightning.LightningModule):  # type: ignore[misc]
         )
         return losses["total"]
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Follow the weights; early on with a shorter memory, so that the first guess is soon forgotten."""
+    def follow(self) -> None:
+        """Move the average after a step; early on with a shorter memory, so that the first guess is soon forgotten."""
         decay = min(self.settings.average_decay, (1 + self.global_step) / (10 + self.global_step))
         update_average(self.average, self.network, decay)
 

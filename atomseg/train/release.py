@@ -24,9 +24,10 @@ from atomseg.networks import ModelCard, TrainingRecord, UNet, build_record, gold
 from atomseg.networks.registry import CARD_FILE, GOLDEN_FILE, WEIGHTS_FILE
 from atomseg.simulate import SceneConfig
 from atomseg.train.assess import assess, calibrate_sigma, choose_threshold
+from atomseg.train.checkpoint import read_checkpoint, released_weights
 from atomseg.train.config import TrainConfig
 from atomseg.train.dataset import TEST, Example, example_generator, make_example, validation_examples
-from atomseg.train.run import read_checkpoint
+from atomseg.train.origin import check_simulation
 from atomseg.train.scenes import TrainingScenes
 
 LIMITS = (
@@ -53,6 +54,8 @@ def release(
     overwrite: bool = False,
 ) -> ModelCard:
     """Write the averaged weights of a checkpoint as a model folder, with measured accuracy.
+
+    Those of its best validation where it was trained with a `patience`, the last ones otherwise.
 
     Parameters
     ----------
@@ -81,6 +84,8 @@ def release(
     ------
     ModelError
         If the checkpoint can not be used.
+    ConfigError
+        If it was trained on other scenes than `simulation`.
     OutputError
         If the folder exists or can not be written.
     """
@@ -89,7 +94,9 @@ def release(
         raise OutputError(f"{folder} exists and released models are never changed; choose another tag")
     saved = read_checkpoint(Path(checkpoint))
     config = _settings(saved, Path(checkpoint))
-    network = _averaged_network(saved, config)
+    check_simulation(saved, simulation, Path(checkpoint))
+    weights, steps = released_weights(saved)
+    network = _network(weights, config)
     source = TrainingScenes(simulation, config)
     tuning = replace(config, validation_scenes=max(config.validation_scenes, n_scenes))
     known = validation_examples(source, tuning)
@@ -97,11 +104,11 @@ def release(
     sigma_map = calibrate_sigma(network, known, threshold)
     test = TrainingScenes(measured_on or simulation, config)
     accuracy = assess(network, _test_examples(test, config, n_scenes), threshold, sigma_map)
-    weights = save_safetensors(network.state_dict(), metadata={"format": "pt"})
+    content = save_safetensors(network.state_dict(), metadata={"format": "pt"})
     low, high = simulation.scan.pixel_size_nm
     card = ModelCard(
         id=folder.name,
-        sha256=hashlib.sha256(weights).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
         architecture=config.network,
         normalization=config.normalize,
         pixel_size_nm=config.canonical_pixel_nm,
@@ -109,12 +116,12 @@ def release(
         heatmap_threshold=threshold,
         offset_sigma_map=sigma_map,
         heads=config.network.heads,
-        training=_record(saved, config, simulation, commit),
+        training=_record(saved, config, simulation, commit, steps),
         accuracy=accuracy,
         limits=LIMITS,
     )
     golden = next(iter(_test_examples(source, config, 1)))
-    _write(folder, card, weights, network, golden)
+    _write(folder, card, content, network, golden)
     return card
 
 
@@ -126,12 +133,10 @@ def _settings(saved: dict[str, Any], path: Path) -> TrainConfig:
         raise ModelError(f"{path} was written by another version of atomseg train: {error}") from error
 
 
-def _averaged_network(saved: dict[str, Any], config: TrainConfig) -> UNet:
-    """Network with the averaged weights, in eval mode."""
-    prefix = "average."
-    state = {name.removeprefix(prefix): value for name, value in saved["state_dict"].items() if name.startswith(prefix)}
+def _network(weights: dict[str, torch.Tensor], config: TrainConfig) -> UNet:
+    """Network with these weights, in eval mode."""
     network = UNet(config.network)
-    network.load_state_dict(state, strict=True)
+    network.load_state_dict(weights, strict=True)
     return network.eval()
 
 
@@ -142,9 +147,10 @@ def _test_examples(source: TrainingScenes, config: TrainConfig, n_scenes: int) -
         yield make_example(source(rng), config, rng)
 
 
-def _record(saved: dict[str, Any], config: TrainConfig, simulation: SceneConfig, commit: str) -> TrainingRecord:
+def _record(
+    saved: dict[str, Any], config: TrainConfig, simulation: SceneConfig, commit: str, steps: int
+) -> TrainingRecord:
     """How the model was made."""
-    steps = int(saved["global_step"])
     return TrainingRecord(
         config=json.loads(json.dumps(asdict(config))),
         simulation=json.loads(json.dumps(asdict(simulation))),
@@ -197,6 +203,8 @@ def describe(card: ModelCard, network: UNet) -> str:
     limits = "\n".join(f"- {limit}" for limit in card.limits)
     minutes = training.seconds / 60
     begun = f", begun with the weights of {training.begun_with}" if training.begun_with else ""
+    planned = training.config["steps"]
+    steps = f"{training.steps} steps" if training.steps == planned else f"{training.steps} of {planned} steps"
     commit = (
         f"commit `{training.commit}`, atomseg {training.version}, torch {training.packages['torch']}, {training.date}"
     )
@@ -209,7 +217,7 @@ Answers: {", ".join(card.heads)}. A heat map peak of {card.heatmap_threshold:g} 
 
 ## How it was made
 
-{training.steps} steps, {training.scenes} simulated scenes, seed {training.seed}{begun}.
+{steps}, {training.scenes} simulated scenes, seed {training.seed}{begun}.
 {minutes:.0f} minutes on {training.device}; {commit}.
 All settings of the training and of the scenes are in `card.json`.
 

@@ -1,6 +1,5 @@
 """The training run: data, loggers, checkpoints, resume."""
 
-import json
 import logging
 import platform
 import time
@@ -11,37 +10,27 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from atomseg.errors import ConfigError, ModelError, OutputError
+from atomseg.errors import OutputError
 from atomseg.networks import Model
 from atomseg.simulate import SceneConfig
+from atomseg.train.checkpoint import last_checkpoint, read_checkpoint
 from atomseg.train.config import TrainConfig
 from atomseg.train.dataset import Example, SceneSource, SceneStream, validation_examples
 from atomseg.train.module import ColumnTraining, validation_batches
+from atomseg.train.origin import Origin, check_resumed, origin_of, write_settings
 from atomseg.train.own import mixed_sources
+from atomseg.train.patience import Patience
 from atomseg.train.pictures import picture_grid, save_grid
 from atomseg.train.scenes import TrainingScenes
 from atomseg.types import Scene
 
-# May differ when a run is resumed: they change how long and how comfortably it runs, not what is learned at a step.
-_FREE_ON_RESUME: dict[str, Any] = {
-    "steps": 1,
-    "warmup_steps": 0,
-    "decay_fraction": 0.5,
-    "validation_interval": 1,
-    "checkpoint_interval": 1,
-    "picture_interval": 1,
-    "patience": 0,
-    "workers": 0,
-    "threads": 0,
-    "accelerator": "auto",
-}
 _N_PICTURES = 8
 
 
@@ -88,20 +77,25 @@ def train(
     ModelError
         If there is nothing to resume.
     ConfigError
-        If the checkpoint was made with other settings.
+        If the run was begun with other settings, scenes or first weights.
     InputError
         If the given scenes are too few or too small.
     """
     output = Path(output)
     if start is not None:
         config = _as_model(config, start)
-    _check_start(config, _last_checkpoint(output), resume=resume)
-    _write_settings(config, simulation, output)
+    origin = origin_of(simulation, scenes, start)
+    if resume:
+        check_resumed(config, origin, output)
+    else:
+        _check_new(output)
+    if is_first_process():
+        write_settings(config, simulation, output)
     source: SceneSource = TrainingScenes(simulation, config)
     known = source
     if scenes:
         source, known = mixed_sources(scenes, source, config)
-    return fit(config, source, output=output, resume=resume, known=known, start=start)
+    return fit(config, source, output=output, resume=resume, known=known, start=start, origin=origin)
 
 
 def _as_model(config: TrainConfig, model: Model) -> TrainConfig:
@@ -120,6 +114,7 @@ def fit(
     resume: bool = False,
     known: SceneSource | None = None,
     start: Model | None = None,
+    origin: Origin | None = None,
 ) -> Path:
     """Train on scenes of any source; what `train` does once the settings are checked and kept.
 
@@ -135,14 +130,17 @@ def fit(
         Draws the validation scenes; `source` where not given.
     start : Model, optional
         Its weights are the first ones; its architecture is that of `config`.
+    origin : Origin, optional
+        Kept in the checkpoints, for when the run is resumed or released.
     """
-    last = _last_checkpoint(output)
+    last = last_checkpoint(output)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     examples = validation_examples(known or source, config)
     first_step = int(read_checkpoint(last)["global_step"]) if resume else 0
-    trainer = _trainer(config, output, examples, first_step, start="" if start is None else start.card.id)
+    record = _Record("" if start is None else start.card.id, {} if origin is None else asdict(origin))
+    trainer = _trainer(config, output, examples, first_step, record)
     module = ColumnTraining(config, examples)
     if start is not None:
         module.network.load_state_dict(start.network.state_dict())
@@ -151,27 +149,6 @@ def fit(
     trainer.fit(module, datamodule=data, ckpt_path=str(last) if resume else None, weights_only=True)
     trainer.save_checkpoint(last)
     return last
-
-
-def _last_checkpoint(output: Path) -> Path:
-    """Where a run keeps the checkpoint that it resumes from."""
-    return output / "checkpoints" / "last.ckpt"
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Contents of a checkpoint, tensors and plain values only.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing or was not written by `train`.
-    """
-    if not path.is_file():
-        raise ModelError(f"no checkpoint at {path}; train first, or give the folder of a run that was started")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if "atomseg_config" not in checkpoint:
-        raise ModelError(f"{path} is not a checkpoint of atomseg train; give one from a run's checkpoints folder")
-    return checkpoint
 
 
 def choose_precision(config: TrainConfig) -> str:
@@ -245,6 +222,16 @@ class _Batches(Dataset[dict[str, Tensor]]):
         return self._batches[index]
 
 
+class _Average(Callback):  # type: ignore[misc]
+    """Moves the average of the weights after every step.
+
+    A callback, because Lightning asks the module itself only after a checkpoint of the step has been written.
+    """
+
+    def on_train_batch_end(self, _trainer: Any, module: ColumnTraining, *_: Any) -> None:
+        module.follow()
+
+
 class _Pictures(Callback):  # type: ignore[misc]
     """Saves a picture grid of the first validation scenes every so many steps."""
 
@@ -269,8 +256,9 @@ class _Pictures(Callback):  # type: ignore[misc]
 class _Record(Callback):  # type: ignore[misc]
     """Keeps for the model card what was trained on, and the seconds of training over all interruptions."""
 
-    def __init__(self, start: str) -> None:
+    def __init__(self, start: str, origin: dict[str, Any]) -> None:
         self._begun_with = start
+        self._origin = origin
         self._before = 0.0
         self._start = time.monotonic()
 
@@ -278,17 +266,20 @@ class _Record(Callback):  # type: ignore[misc]
         self._start = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """The model that was begun with, and the seconds so far."""
-        return {"seconds": self._before + time.monotonic() - self._start, "begun_with": self._begun_with}
+        """What was begun with, and the seconds so far."""
+        seconds = self._before + time.monotonic() - self._start
+        return {"seconds": seconds, "begun_with": self._begun_with, "origin": self._origin}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = float(state_dict["seconds"])
         self._begun_with = state_dict["begun_with"]
+        self._origin = state_dict.get("origin", {})  # of an old run it is not known, and stays so
 
     def on_save_checkpoint(self, _trainer: Any, _module: Any, checkpoint: dict[str, Any]) -> None:
         """Put them and the machine where `release` finds them."""
         checkpoint["atomseg_seconds"] = self.state_dict()["seconds"]
         checkpoint["atomseg_begun_with"] = self._begun_with
+        checkpoint["atomseg_origin"] = self._origin
         checkpoint["atomseg_device"] = _machine()
 
 
@@ -300,7 +291,7 @@ def _machine() -> str:
 
 
 def _trainer(
-    config: TrainConfig, output: Path, examples: list[Example], first_step: int, *, start: str
+    config: TrainConfig, output: Path, examples: list[Example], first_step: int, record: Callback
 ) -> lightning.Trainer:
     """Lightning's trainer with checkpoints, loggers and pictures."""
     started = f"from_step_{first_step:07d}"  # a resumed run adds its logs, it does not replace those before
@@ -314,10 +305,12 @@ def _trainer(
         save_top_k=1,
         monitor="step",
         mode="max",
+        # A run whose folder was moved would write last-v1.ckpt, and be resumed from the old last.ckpt.
+        enable_version_counter=False,
     )
-    callbacks = [checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), _Record(start)]
+    callbacks = [_Average(), checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), record]
     if config.patience:
-        callbacks.append(EarlyStopping("val/f1", mode="max", patience=config.patience, check_finite=True))
+        callbacks.append(Patience(config.patience, last_checkpoint(output)))
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -343,41 +336,12 @@ def _trainer(
     )
 
 
-def _check_start(config: TrainConfig, last: Path, *, resume: bool) -> None:
-    """Refuse to overwrite a run, to resume nothing, or to resume with other settings."""
-    if not resume:
-        if last.exists() and is_first_process():
-            raise OutputError(
-                f"{last.parent.parent} already holds a run; say --resume to go on, or give another folder"
-            )
-        return
-    saved = read_checkpoint(last)["atomseg_config"]
-    now, then = _plain(asdict(replace(config, **_FREE_ON_RESUME))), _plain(saved) | _FREE_ON_RESUME
-    different = sorted(key for key in now if now[key] != then.get(key))
-    if different:
-        seen = ", ".join(f"{key}: {then.get(key)} then, {now[key]} now" for key in different)
-        raise ConfigError(
-            f"the run in {last.parent.parent} was started with other settings ({seen}); use the same ones"
-        )
-
-
-def _plain(value: Any) -> Any:
-    """Value as it comes back from JSON: tuples as lists."""
-    return json.loads(json.dumps(value))
+def _check_new(output: Path) -> None:
+    """Refuse to overwrite a run."""
+    if last_checkpoint(output).exists() and is_first_process():
+        raise OutputError(f"{output} already holds a run; say --resume to go on, or give another folder")
 
 
 def is_first_process() -> bool:
     """False in the further processes of a training on several GPUs or nodes."""
     return int(rank_zero_only.rank or 0) == 0
-
-
-def _write_settings(config: TrainConfig, simulation: SceneConfig, output: Path) -> None:
-    """Keep what the run was started with beside its results."""
-    if not is_first_process():
-        return
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "train.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
-        (output / "simulation.json").write_text(json.dumps(asdict(simulation), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"can not write the run to {output}: {error}") from error

@@ -16,9 +16,9 @@ from atomseg.io import read_labelled, read_training_folder, write_scene
 from atomseg.networks import UNetConfig, load_model
 from atomseg.simulate import SceneConfig, simulate
 from atomseg.train import TrainConfig, release, train
+from atomseg.train.checkpoint import read_checkpoint
 from atomseg.train.dataset import make_example
 from atomseg.train.own import MixedScenes, cut, mixed_sources
-from atomseg.train.run import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

@@ -7,11 +7,13 @@ import torch
 
 from atomseg.errors import ConfigError, ModelError, OutputError
 from atomseg.networks import UNet, UNetConfig
+from atomseg.simulate import SceneConfig
 from atomseg.train import TrainConfig, train
 from atomseg.train.assess import assess, choose_threshold
+from atomseg.train.checkpoint import read_checkpoint
 from atomseg.train.dataset import validation_examples
 from atomseg.train.module import learning_rate_factor, update_average
-from atomseg.train.run import choose_precision, fit, read_checkpoint
+from atomseg.train.run import choose_precision, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
@@ -103,15 +105,15 @@ def test_a_second_run_does_not_overwrite_the_first(scene_source, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"")
     with pytest.raises(OutputError, match="already holds a run"):
-        train(small(), simulation=None, output=tmp_path)
+        train(small(), simulation=SceneConfig(), output=tmp_path)
 
 
 def test_resuming_needs_a_run_with_the_same_settings(scene_source, tmp_path):
     with pytest.raises(ModelError, match="no checkpoint"):
-        train(small(), simulation=None, output=tmp_path, resume=True)
+        train(small(), simulation=SceneConfig(), output=tmp_path, resume=True)
     fit(small(steps=2), scene_source, output=tmp_path)
     with pytest.raises(ConfigError, match=r"learning_rate: 0\.002 then, 0\.1 now"):
-        train(small(steps=9, learning_rate=0.1), simulation=None, output=tmp_path, resume=True)
+        train(small(steps=9, learning_rate=0.1), simulation=SceneConfig(), output=tmp_path, resume=True)
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path):
