@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from atomseg.cli.errors import one_line_errors
+from atomseg.cli.errors import EXIT_INTERRUPTED, one_line_errors
 from atomseg.errors import UsageError
 
 
@@ -41,7 +41,7 @@ def train_command(  # noqa: PLR0917 - Typer reads the options off the signature
     from atomseg.config import load_train_config
     from atomseg.io import read_training_folder
     from atomseg.networks import load_model
-    from atomseg.train import is_first_process, release, train
+    from atomseg.train import is_first_process, last_checkpoint, release, train
 
     settings, simulation = load_train_config(config)
     # With several GPUs Lightning says this command again for each of them, when the folder is there already.
@@ -53,7 +53,13 @@ def train_command(  # noqa: PLR0917 - Typer reads the options off the signature
     first = None if start is None else load_model(start, device="cpu")
     own = () if scenes is None else read_training_folder(scenes)
     prepare_output(output)
-    checkpoint = train(settings, simulation=simulation, output=output, resume=resume, start=first, scenes=own)
+    try:
+        checkpoint = train(settings, simulation=simulation, output=output, resume=resume, start=first, scenes=own)
+    except KeyboardInterrupt:
+        kept = last_checkpoint(output).is_file()
+        told = f"add --resume to go on from the last checkpoint in {output}" if kept else "there was no checkpoint yet"
+        typer.echo(f"interrupted; {told}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if not first_process:
         return
     typer.echo(f"trained; last checkpoint {checkpoint}")

@@ -72,10 +72,11 @@ def check_resumed(config: TrainConfig, origin: Origin, output: Path) -> None:
     """
     saved = read_checkpoint(last_checkpoint(output))
     then = _plain(saved["atomseg_config"]) | _FREE_ON_RESUME
-    _refuse(_differences(then, _plain(asdict(replace(config, **_FREE_ON_RESUME)))), output)
     now, kept = asdict(origin), _kept_origin(saved, output)
     one, other = ({name: part[key] for key, name in _GIVEN_AS.items() if key in kept} for part in (kept, now))
-    _refuse(_differences(one, other), output)
+    # First what was given: the network and its settings follow from the model that the weights are of.
+    settings = _differences(then, _plain(asdict(replace(config, **_FREE_ON_RESUME))))
+    _refuse(_differences(one, other) + settings, output)
     if unknown := [name for key, name in _GIVEN_AS.items() if key not in kept]:
         warnings.warn(
             f"the run in {output} was started by a version that did not keep what it was begun with; "

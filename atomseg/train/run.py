@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -146,9 +147,23 @@ def fit(
         module.network.load_state_dict(start.network.state_dict())
         module.average.load_state_dict(start.network.state_dict())
     data = _Data(config, source, examples)
-    trainer.fit(module, datamodule=data, ckpt_path=str(last) if resume else None, weights_only=True)
+    _run(trainer, module, data, str(last) if resume else None)
     trainer.save_checkpoint(last)
     return last
+
+
+def _run(trainer: lightning.Trainer, module: ColumnTraining, data: "_Data", checkpoint: str | None) -> None:
+    """Train; an interrupt stays one, where Lightning would end the process without a word and ignore the next."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(
+            module, datamodule=data, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True
+        )
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from None
 
 
 def choose_precision(config: TrainConfig) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -196,3 +197,24 @@ def test_a_moved_run_goes_on_in_its_last_checkpoint(scene_source, tmp_path):
     assert [path.name for path in (folder / "checkpoints").glob("last*")] == ["last.ckpt"]
     for name, value in whole["state_dict"].items():
         assert torch.equal(value, parts["state_dict"][name]), name
+
+
+def test_an_interrupt_keeps_the_checkpoint_and_says_how_to_go_on(begun, scene_source, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    begun()
+    monkeypatch.setattr("atomseg.train.module.ColumnTraining.training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(steps=4), scene_source, output=tmp_path / "run", resume=True)
+    # Another Ctrl-C would end this process again.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.setattr("atomseg.train.train", interrupted)
+
+    def command(name, *words):
+        return CliRunner().invoke(app, ["train", "laptop", "-o", str(tmp_path / name), *words])
+
+    result = command("run", "--resume")
+    assert result.exit_code == 130
+    assert f"interrupted; add --resume to go on from the last checkpoint in {tmp_path / 'run'}" in result.output
+    assert "interrupted; there was no checkpoint yet" in command("new").output
