@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from atomseg.simulate.afterglow import kept
 from atomseg.simulate.imaging_config import DetectorConfig
 from atomseg.simulate.noise import poisson
 from atomseg.simulate.sampling import chance, integer, log_uniform, uniform
@@ -152,16 +153,19 @@ def record(
     counts = poisson(expected.clamp_min(0.0), normal())
     variance = (detector.excess_noise - 1.0) * counts + (detector.read_noise * peak_counts) ** 2
     counts += normal() * variance.sqrt_()
-    if detector.afterglow_px > 0.0:
-        counts = counts @ _afterglow(counts.shape[1], detector.afterglow_px, counts.device).T
-    if min(filter_px) > 0.0:
-        counts = low_pass(counts, filter_px)
-    counts += detector.offset * peak_counts
+    counts = smeared(counts, detector, filter_px) + detector.offset * peak_counts
     tone = _tone(counts, detector)
     image = developed(counts, tone)
     if detector.pixel_format != "float32":
         image = image.round_().clamp_(0.0, FULL_SCALE[detector.pixel_format])
     return image, tone
+
+
+def smeared(counts: Tensor, detector: Detector, filter_px: tuple[float, float]) -> Tensor:
+    """Counts with what spreads them after they were counted: afterglow and the user's filter of (y, x) pixels."""
+    if detector.afterglow_px > 0.0:
+        counts = counts @ _afterglow(counts.shape[1], detector.afterglow_px, counts.device).T
+    return low_pass(counts, filter_px) if min(filter_px) > 0.0 else counts
 
 
 def developed(counts: Tensor, tone: Tone) -> Tensor:
@@ -180,7 +184,7 @@ def low_pass(counts: Tensor, filter_px: tuple[float, float]) -> Tensor:
 
 def _afterglow(n: int, decay_px: float, device: torch.device) -> Tensor:
     """(n, n) what a pixel keeps of those before it on its line; the first one has glowed for ever."""
-    keep = float(np.exp(-1.0 / decay_px))
+    keep = kept(decay_px)
     steps = torch.arange(n, device=device, dtype=torch.float32)
     weights = torch.tril((1.0 - keep) * keep ** (steps[:, None] - steps[None, :]).clamp_min(0.0))
     weights[:, 0] = keep**steps

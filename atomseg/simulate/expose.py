@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from atomseg.simulate.background import Ground
-from atomseg.simulate.detector import Tone, developed, low_pass, record
+from atomseg.simulate.detector import Tone, developed, record, smeared
 from atomseg.simulate.imaging import Imaging
 from atomseg.simulate.splat import Spots, splat
 
@@ -179,8 +179,8 @@ def _recorded(exposure: Exposure, expected: Tensor) -> Exposed:
     imaging = exposure.imaging
     generator = torch.Generator(expected.device).manual_seed(exposure.seed)
     image, tone = record(expected, imaging.peak_counts, imaging.detector, generator, imaging.filter_px)
-    blurred = low_pass(expected, imaging.filter_px) if imaging.detector.filter_nm > 0.0 else expected
-    clean = developed(blurred + imaging.detector.offset * imaging.peak_counts, tone)
+    seen = smeared(expected, imaging.detector, imaging.filter_px)
+    clean = developed(seen + imaging.detector.offset * imaging.peak_counts, tone)
     return Exposed(image, expected, clean, tone)
 
 

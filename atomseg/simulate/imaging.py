@@ -1,10 +1,11 @@
 """How a structure is imaged: sampling, column shape and dose together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from atomseg.simulate.afterglow import Afterglow, afterglow
 from atomseg.simulate.detector import Detector
 from atomseg.simulate.render import Profile
 from atomseg.simulate.scan import Scan
@@ -35,7 +36,30 @@ class Imaging:
 
     @cached_property
     def shown_covariance_px(self) -> np.ndarray:
-        """(2, 2) covariance of a column's core in the image as the user has it, after a low-pass filter."""
+        """(2, 2) covariance of a column's core in the image as the user has it, after low-pass filter and afterglow."""
+        covariance = self._filtered_px
+        # Afterglow widens each line's peak alike: only the variance along the lines grows.
+        wider = self.afterglow.sigma_px**2 - _along_line(covariance)
+        return covariance + np.array([[0.0, 0.0], [0.0, wider]])
+
+    @cached_property
+    def afterglow(self) -> Afterglow:
+        """What afterglow does to a column of this image; a filter commutes with it."""
+        return afterglow(float(np.sqrt(_along_line(self._filtered_px))), self.detector.afterglow_px)
+
+    @cached_property
+    def peak_left(self) -> float:
+        """Height of a column's peak in the image as the user has it, relative to the one recorded without either."""
+        spread = np.linalg.det(self.covariance_px) / np.linalg.det(self._filtered_px)
+        return float(np.sqrt(spread)) * self.afterglow.height
+
+    @cached_property
+    def seen(self) -> Scan:
+        """The scan with everything as late along its lines as afterglow lets columns appear."""
+        return replace(self.scan, late_px=self.afterglow.shift_px)
+
+    @cached_property
+    def _filtered_px(self) -> np.ndarray:
         return self.covariance_px + np.diag(np.square(self.filter_px))
 
     @cached_property
@@ -49,3 +73,8 @@ class Imaging:
         """Counts in the pixel at the peak of a full TM column, before a mistilt lowers it."""
         area = 2.0 * np.pi * float(np.sqrt(np.linalg.det(self.covariance_px)))
         return self.detector.counts / (area * self.profile.tilt_peak)
+
+
+def _along_line(covariance: np.ndarray) -> float:
+    """Variance of a Gaussian along one line through it."""
+    return float(covariance[1, 1] - covariance[0, 1] ** 2 / covariance[0, 0])

@@ -35,8 +35,8 @@ def simulate(config: SceneConfig, rng: np.random.Generator, *, truth: Literal["c
     Returns
     -------
     Scene
-        Columns carry drift, shear, strain, jumps and slow interference but not the line jitter; where they stand in the
-        specimen is in ``y_true_nm`` and ``x_true_nm``.
+        Columns carry drift, shear, strain, jumps, slow interference and afterglow but not the line jitter; where they
+        stand in the specimen is in ``y_true_nm`` and ``x_true_nm``.
     """
     structure, exposure = draw_exposure(config, rng)
     return finish(structure, exposure, expose([exposure])[0], truth=truth)
@@ -70,10 +70,11 @@ def finish(
         crystal = crystal_mask(structure, scan)
         phases, reconstruction = empty_phases(scan.shape, crystal), empty_reconstruction(scan.shape)
     else:
-        pixels = scan.jumped(scan.to_pixels(structure.sites.yx_nm))
-        crystal = crystal_outline(structure, scan, pixels)
-        phases = phase_map(structure, scan, pixels, shown, crystal)
-        reconstruction = reconstruction_profile(structure, scan, crystal)
+        seen = imaging.seen
+        pixels = seen.jumped(seen.to_pixels(structure.sites.yx_nm))
+        crystal = crystal_outline(structure, seen, pixels)
+        phases = phase_map(structure, seen, pixels, shown, crystal)
+        reconstruction = reconstruction_profile(structure, seen, crystal)
         columns = named_columns(columns)
     drawn = parameters(structure, imaging, exposed.tone)
     return Scene(micrograph, columns, phases, reconstruction, crystal, drawn, exposed.clean.cpu().numpy())
@@ -107,11 +108,12 @@ def _columns(structure: Structure, exposure: Exposure, exposed: Exposed) -> tupl
     scan = imaging.scan
     listed = np.flatnonzero(is_listed(sites))
     index, apparent = scan.appearances(exposure.yx_px[listed], float(np.sqrt(imaging.covariance_px[0, 0])))
-    inside = np.all((apparent >= -0.5) & (apparent < np.asarray(scan.shape) - 0.5), axis=1)
-    shown, apparent = listed[index[inside]], apparent[inside]
+    where = apparent + np.array([0.0, imaging.afterglow.shift_px])
+    inside = np.all((where >= -0.5) & (where < np.asarray(scan.shape) - 0.5), axis=1)
+    shown, apparent, where = listed[index[inside]], apparent[inside], where[inside]
     peak = exposure.peak[shown] * imaging.detector.line_gain(apparent[:, 0], scan.shape[0])
     ground = np.maximum(_sample(exposed.expected.cpu().numpy(), apparent) - peak, 0.0)
-    table = column_table(sites.take(shown), apparent, peak, ground, imaging=imaging, tone=exposed.tone)
+    table = column_table(sites.take(shown), where, peak, ground, imaging=imaging, tone=exposed.tone)
     return table, shown
 
 

@@ -26,8 +26,9 @@ def column_table(
 ) -> Columns:
     """Truth table of the columns inside the image.
 
-    ``y_px``, ``x_px`` and ``y_nm``, ``x_nm`` are where a column appears, ``y_true_nm`` and ``x_true_nm`` where it would
-    without any error of the scan and without mistilt, from the first pixel of a perfect scan around the same centre.
+    ``y_px``, ``x_px`` and ``y_nm``, ``x_nm`` are where a column appears: the centre of the Gaussian that fits its
+    noise-free peak best. ``y_true_nm`` and ``x_true_nm`` are where it would appear without any error of the scan,
+    mistilt or afterglow, from the first pixel of a perfect scan around the same centre.
 
     Parameters
     ----------
@@ -46,8 +47,8 @@ def column_table(
     offset = detector.offset * peak_counts
     ground = tone(background + offset)
     shown = imaging.shown_covariance_px
-    # A low-pass filter spreads a peak; it neither adds nor takes information.
-    left = float(np.sqrt(np.linalg.det(covariance) / np.linalg.det(shown)))
+    # Low-pass filter and afterglow spread a peak; they neither add nor take information.
+    left = imaging.peak_left
     snr = matched_filter_snr(peak, background, covariance, peak_counts, detector)
     sigma_px = crlb_px(peak, background, covariance, peak_counts, detector)
     values, vectors = np.linalg.eigh(shown * np.outer(scan.pixel_size_nm, scan.pixel_size_nm))

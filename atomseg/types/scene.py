@@ -19,10 +19,10 @@ class Scene:
     micrograph : Micrograph
         The noisy image.
     columns : Columns
-        True columns as imaged (drift, shear and strain included, line jitter left out), with `species`, `occupancy`,
-        `required` (1 where a detector must find it) and `phase` beside the localisation fields; amplitude is the
-        column's own peak height in the image's unit, background the level it stands on, sigma_*_pm the Cramer-Rao
-        bounds.
+        True columns as imaged (drift, shear, strain and afterglow included, line jitter left out), with `species`,
+        `occupancy`, `required` (1 where a detector must find it) and `phase` beside the localisation fields; amplitude
+        is the column's own peak height in the image's unit, background the level it stands on, sigma_*_pm the
+        Cramer-Rao bounds.
     phases : PhaseMap
         True phases.
     reconstruction : ReconstructionProfile
@@ -32,7 +32,8 @@ class Scene:
     parameters : dict
         Every number drawn for this scene (JSON-ready).
     clean : numpy.ndarray or None
-        (H, W) float32, the image before any noise, in its unit and with its distortions; None where it was not kept.
+        (H, W) float32, the image without any noise, in its unit, with its distortions and afterglow; None where it was
+        not kept.
     """
 
     micrograph: Micrograph
