@@ -9,7 +9,8 @@ from atomseg.simulate.defects import Defects
 from atomseg.simulate.dislocations import apart, core_distance, moved_by
 from atomseg.simulate.faults import Fault, slip_displacement
 from atomseg.simulate.layer import Layer, Patches, layer_occupancy
-from atomseg.simulate.sampling import SmoothField, uniform
+from atomseg.simulate.sampling import SmoothField, happens, uniform
+from atomseg.simulate.spacing import expanded, largest_move_nm, opened
 from atomseg.simulate.specimen import INTERLAYER, OXYGEN, TM, RowFrame, Sites, View, join
 from atomseg.simulate.specimen_config import LatticeConfig
 from atomseg.simulate.surface import Outline
@@ -46,6 +47,8 @@ class Lattice:
         Its rms, nm.
     displacement_nm : float
         Random displacement of each column, nm rms.
+    exchanged : float
+        Li fraction of TM sites in the bulk.
     """
 
     a_nm: float
@@ -60,6 +63,7 @@ class Lattice:
     strain: tuple[SmoothField, SmoothField]
     strain_nm: float
     displacement_nm: float
+    exchanged: float = 0.0
 
     @property
     def period_nm(self) -> float:
@@ -124,7 +128,7 @@ def draw_lattice(
     strain_length = uniform(rng, (2.0, 8.0))
     row_nm = 0.2365
     reach = 0.6 * view.radius_nm / row_nm
-    return Lattice(
+    lattice = Lattice(
         a_nm=uniform(rng, config.a_nm),
         c_nm=uniform(rng, config.c_nm),
         rotation_deg=uniform(rng, config.rotation_deg) if rotation_deg is None else rotation_deg,
@@ -141,6 +145,9 @@ def draw_lattice(
         strain_nm=uniform(rng, config.strain_rms) * strain_length,
         displacement_nm=1e-3 * uniform(rng, config.displacement_pm),
     )
+    if happens(rng, config.p_exchange):
+        lattice = replace(lattice, exchanged=uniform(rng, config.exchange) * lattice.antisite)
+    return lattice
 
 
 def _antisite(config: LatticeConfig, rng: np.random.Generator) -> float:
@@ -164,12 +171,14 @@ def build_cathode(lattice: Lattice, view: View, change: Reconstruction, rng: np.
     Signals are relative to a full TM column; the thickness of the foil is not in them yet, and the occupancy of
     interlayer columns is the local mean: `settle_occupancy` draws the atoms.
     """
-    u, row = _grid(lattice, view)
+    moved_nm = largest_move_nm(change.outline, change.layers, change.faults, lattice.frame, lattice.period_nm)
+    u, row = _grid(lattice, view, moved_nm)
     third = lattice.period_nm / 3.0 * sense_at(lattice, row)
     shift, fault_index = slip_displacement(
         change.faults, u, row, lattice.row_nm, lattice.sense * lattice.period_nm / 3.0
     )
-    yx, judged, kept = _placed(lattice, view, change.defects, np.stack([u + shift, row * lattice.row_nm], axis=1))
+    across = row * lattice.row_nm + opened(change.faults, u, row, lattice.row_nm)
+    yx, judged, kept = _placed(lattice, view, change, np.stack([u + shift, across], axis=1))
     u, row, third, fault_index = (a[kept] for a in (u + shift, row, third, fault_index))
     mean = mean_occupancy(lattice, change, yx)
     gap = np.where(mean >= 0.5, Phase.ROCKSALT, Phase.LAYERED)
@@ -195,9 +204,10 @@ def build_cathode(lattice: Lattice, view: View, change: Reconstruction, rng: np.
 
 
 def _placed(
-    lattice: Lattice, view: View, defects: Defects, uv_nm: np.ndarray
+    lattice: Lattice, view: View, change: Reconstruction, uv_nm: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lattice points moved by dislocations and bending: (y, x), judged or not, and the index of those in view."""
+    """Lattice points moved by all but strain: (y, x), judged or not, and the index of those in view."""
+    defects = change.defects
     near = np.zeros(len(uv_nm), bool)
     apart_enough = ~near
     if defects.dislocations:
@@ -208,6 +218,7 @@ def _placed(
     yx = lattice.frame.to_yx(uv_nm[:, 0], uv_nm[:, 1] / lattice.row_nm)
     if defects.bend is not None:
         yx = yx + defects.bend.displacement(yx)
+    yx = yx + expanded(change.outline, change.layers, lattice.frame, lattice.period_nm, yx)
     kept = np.flatnonzero(view.inside(yx, 0.5) & apart_enough)
     return yx[kept], ~near[kept], kept
 
@@ -231,9 +242,9 @@ def sense_at(lattice: Lattice, row: np.ndarray) -> np.ndarray:
     return np.where(row > lattice.twin_row, -lattice.sense, lattice.sense)
 
 
-def _grid(lattice: Lattice, view: View) -> tuple[np.ndarray, np.ndarray]:
+def _grid(lattice: Lattice, view: View, moved_nm: float) -> tuple[np.ndarray, np.ndarray]:
     """(u, row) of all cation sites of the perfect crystal in a circle around the view."""
-    radius = view.radius_nm + 0.3
+    radius = view.radius_nm + 0.3 + moved_nm
     rows = np.arange(-int(radius / lattice.row_nm) - 1, int(radius / lattice.row_nm) + 2)
     cells = np.arange(-int(radius / lattice.period_nm) - 2, int(radius / lattice.period_nm) + 3)
     offset = row_offsets(lattice, rows)

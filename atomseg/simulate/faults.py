@@ -32,12 +32,15 @@ class Fault:
         inside the crystal and its partial dislocations must cancel.
     occupancy : float
         Ni fraction of its interlayer sites.
+    extra_nm : float
+        By how much its TM rows stand further apart than those of the layered crystal, nm.
     """
 
     row: int
     u_nm: tuple[float, float]
     slip: int
     occupancy: float
+    extra_nm: float = 0.0
 
 
 def draw_faults(
@@ -80,7 +83,8 @@ def draw_faults(
             if np.hypot(*point) < view.radius_nm:
                 lamella = _lamella(config, frame, frame.to_uv(point), rng, reach=None)
                 _add(faults, [_ended(fault, frame, outline, layers) for fault in lamella])
-    return tuple(faults)
+    extra = uniform(rng, config.spacing_nm) - 2 * frame.row_nm if faults and happens(rng, config.p_spacing) else 0.0
+    return tuple(replace(fault, extra_nm=extra) for fault in faults)
 
 
 def _number(config: FaultConfig, view: View, rng: np.random.Generator) -> int:

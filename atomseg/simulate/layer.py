@@ -1,11 +1,11 @@
 """The reconstruction layer: mean Ni occupancy of interlayer sites as a function of depth below a face."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from atomseg.simulate.sampling import SmoothField, chance, log_uniform, uniform
+from atomseg.simulate.sampling import SmoothField, chance, happens, log_uniform, uniform
 from atomseg.simulate.specimen import View
 from atomseg.simulate.specimen_config import LayerConfig
 from atomseg.simulate.surface import Face, Outline, profile_at, rough_profile, stepped_profile
@@ -28,6 +28,8 @@ class Layer:
         Standard deviation of the front.
     mixed_occupancy, mixed_decay_nm : float
         Extra occupancy just below the front and the depth on which it decays; 0 for none.
+    rocksalt_a_nm : float
+        Cubic lattice constant across the front, nm; 0 keeps the lattice of the layered crystal.
     """
 
     thickness_nm: np.ndarray
@@ -35,6 +37,7 @@ class Layer:
     width_nm: float
     mixed_occupancy: float
     mixed_decay_nm: float
+    rocksalt_a_nm: float = 0.0
 
     @property
     def exists(self) -> bool:
@@ -73,13 +76,21 @@ def draw_layers(
     for _ in outline.faces:
         layers.append(_draw_layer(config, view, mean, row_pair_nm, rng))
         mean *= log_uniform(rng, config.second_face)
-    if not any(layer.exists for layer in layers) or not chance(rng, config.p_patchy):
-        return tuple(layers), None
+    patches = _draw_patches(config, view, rng) if any(layer.exists for layer in layers) else None
+    if happens(rng, config.p_rocksalt_lattice):
+        own = uniform(rng, config.rocksalt_a_nm)
+        layers = [replace(layer, rocksalt_a_nm=own) for layer in layers]
+    return tuple(layers), patches
+
+
+def _draw_patches(config: LayerConfig, view: View, rng: np.random.Generator) -> Patches | None:
+    if not chance(rng, config.p_patchy):
+        return None
     size = uniform(rng, config.patch_nm)
     # Islands are longer along the layers than across them: interlayer cations spread along open layers.
     field = SmoothField(rng, view.extent_nm, (0.4 * size, 0.8 * size))
     threshold = float(ndtri(1.0 - uniform(rng, config.patch_fraction)))
-    return tuple(layers), Patches(field, threshold)
+    return Patches(field, threshold)
 
 
 def _draw_layer(config: LayerConfig, view: View, mean: float, row_pair_nm: float, rng: np.random.Generator) -> Layer:

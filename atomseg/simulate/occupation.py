@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from atomseg.crystal import haadf_weight
+from atomseg.crystal import haadf_weight, load_crystal
 from atomseg.simulate.cathode import OXYGEN_LAYERED, Lattice, sense_at
 from atomseg.simulate.defects import Defects, with_vacancies
-from atomseg.simulate.specimen import ATOM, INTERLAYER, Sites, join
+from atomseg.simulate.specimen import ATOM, INTERLAYER, TM, Sites, join
 from atomseg.types import Phase
 
 # Tetrahedra stand a third of the row period beside the octahedral site, between it and an oxygen layer. The ideal
@@ -28,6 +28,7 @@ def settle_occupancy(
     """
     atoms = np.maximum(np.round(thickness_nm / lattice.a_nm), 1).astype(int)
     sites = with_vacancies(sites, defects, atoms, rng)
+    sites = _with_lithium(sites, lattice, defects, atoms, rng)
     is_li = np.flatnonzero(sites.species == INTERLAYER)
     atoms = atoms[is_li]
     over = defects.overlap
@@ -47,6 +48,21 @@ def settle_occupancy(
     there = np.flatnonzero(tetrahedral > 0)
     beside = _tetrahedral(settled.take(is_li[there]), (1.0 - over) * tetrahedral[there], lattice, rng)
     return join([settled, beside])
+
+
+def _with_lithium(
+    sites: Sites, lattice: Lattice, defects: Defects, atoms: np.ndarray, rng: np.random.Generator
+) -> Sites:
+    """TM columns with the lithium that changed places with interlayer metal: less of it the nearer to rocksalt."""
+    if lattice.exchanged <= 0.0:
+        return sites
+    metal = load_crystal("NMC811").sites[0].occupants
+    signal = haadf_weight({"Li": 1.0}, lattice.exponent) / haadf_weight(metal, lattice.exponent)
+    layered = np.clip((1.0 - sites.mean_occupancy) / max(1.0 - lattice.antisite, 1e-6), 0.0, 1.0)
+    mean = np.where(sites.species == TM, lattice.exchanged * (1.0 - defects.overlap) * layered, 0.0)
+    drawn = rng.binomial(atoms, mean) / atoms
+    weight = sites.weight * (1.0 - drawn) + signal * drawn
+    return replace(sites, weight=weight, occupancy=sites.occupancy * (1.0 - drawn))
 
 
 def _tetrahedral_share(sites: Sites, lattice: Lattice, defects: Defects) -> np.ndarray:

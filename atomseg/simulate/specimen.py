@@ -23,7 +23,7 @@ class Sites:
         (N,) int8, one of TM, INTERLAYER, OXYGEN, ATOM; LINE is signal that is no column.
     occupancy : numpy.ndarray
         (N,) float64 Ni fraction of interlayer columns (of tetrahedral ones beside them, which are ATOM); elsewhere 1
-        less the vacancies.
+        less vacancies and lithium.
     mean_occupancy : numpy.ndarray
         (N,) float64 local mean of the interlayer occupancy, for the phase.
     phase, phase_alt : numpy.ndarray

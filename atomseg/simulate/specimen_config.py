@@ -31,6 +31,11 @@ class LatticeConfig(StageConfig):
         Static displacement of a column from its lattice site, pm rms an axis.
     antisite : tuple of float
         Ni fraction of interlayer sites in the bulk.
+    p_exchange : float
+        Probability that interlayer Ni of the bulk changed places with lithium; otherwise it is excess Ni.
+    exchange : tuple of float
+        Fraction of that Ni that did: for a fraction x of interlayer sites, x I_Ni + (1 - x) I_Li over (1 - x) I_TM +
+        x I_Li (typical range; no published distribution). Rocksalt has no lithium on its TM sites.
     exponent : tuple of float
         n of Z^n, 1.5 to 2 (Nanoscale Res. Lett. 6:194).
     mixing_exponent : tuple of float
@@ -45,6 +50,8 @@ class LatticeConfig(StageConfig):
     strain_rms: Range = (0.0, 0.006)
     displacement_pm: Range = (0.0, 6.0)
     antisite: Range = (0.0, 0.2)
+    p_exchange: float = 0.0
+    exchange: Range = (0.2, 1.0)
     exponent: Range = (1.5, 2.0)
     mixing_exponent: Range = (0.85, 1.3)
 
@@ -58,6 +65,8 @@ class LatticeConfig(StageConfig):
                 "strain_rms": (0.0, 0.05),
                 "displacement_pm": (0.0, 30.0),
                 "antisite": (0.0, 1.0),
+                "p_exchange": (0.0, 1.0),
+                "exchange": (0.0, 1.0),
                 "exponent": (1.0, 2.5),
                 "mixing_exponent": (0.5, 2.0),
             },
@@ -171,6 +180,11 @@ class LayerConfig(StageConfig):
         Extra occupancy just below the front.
     mixed_decay_nm : tuple of float
         Depth on which it decays, nm.
+    p_rocksalt_lattice : float
+        Probability that layers have the lattice of rocksalt across their front, coherent along it (10.1038/
+        s41563-020-0767-8); otherwise they keep that of the layered crystal, 2 to 3 % smaller.
+    rocksalt_a_nm : tuple of float
+        Its cubic lattice constant, nm: 0.4177 for NiO, less with lithium in it.
     """
 
     p_layer: float = 0.85
@@ -187,6 +201,8 @@ class LayerConfig(StageConfig):
     p_mixed: float = 0.4
     mixed_occupancy: Range = (0.05, 0.4)
     mixed_decay_nm: Range = (0.5, 5.0)
+    p_rocksalt_lattice: float = 0.0
+    rocksalt_a_nm: Range = (0.410, 0.420)
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -206,6 +222,8 @@ class LayerConfig(StageConfig):
                 "p_mixed": (0.0, 1.0),
                 "mixed_occupancy": (0.0, 1.0),
                 "mixed_decay_nm": (0.05, 50.0),
+                "p_rocksalt_lattice": (0.0, 1.0),
+                "rocksalt_a_nm": (0.38, 0.45),
             },
         )
 
@@ -237,6 +255,11 @@ class FaultConfig(StageConfig):
         der Ven et al. 1998, 10.1103/PhysRevB.58.2975).
     hybrid_gaps : tuple of int
         Number of O1 gaps of the band.
+    p_spacing : float
+        Probability that the O1 gaps of a scene have a spacing of their own; otherwise they keep c/3 of the crystal.
+    spacing_nm : tuple of float
+        Distance of their TM rows, nm: 0.43 to 0.44 in delithiated NiO2, up to that of discharged crystals and beyond
+        (typical range; no published distribution).
     """
 
     p_bulk: float = 0.3
@@ -249,6 +272,8 @@ class FaultConfig(StageConfig):
     occupancy: Range = (0.0, 0.35)
     p_hybrid: float = 0.04
     hybrid_gaps: tuple[int, int] = (3, 10)
+    p_spacing: float = 0.0
+    spacing_nm: Range = (0.430, 0.485)
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -264,6 +289,8 @@ class FaultConfig(StageConfig):
                 "occupancy": (0.0, 1.0),
                 "p_hybrid": (0.0, 1.0),
                 "hybrid_gaps": (2.0, 60.0),
+                "p_spacing": (0.0, 1.0),
+                "spacing_nm": (0.38, 0.55),
             },
         )
 

@@ -6,6 +6,7 @@ import pandas as pd
 from atomseg.simulate.layer import Layer, layer_occupancy
 from atomseg.simulate.record import no_rows
 from atomseg.simulate.scan import Scan
+from atomseg.simulate.spacing import expanded, opened
 from atomseg.simulate.structure import Structure
 from atomseg.simulate.surface import Face, profile_at
 from atomseg.types import ReconstructionProfile, ThicknessClass, ThicknessSummary
@@ -200,7 +201,10 @@ def _fault_table(structure: Structure, scan: Scan) -> pd.DataFrame:
     lattice, rows = structure.lattices[0], []
     u = np.arange(-scan.view.radius_nm, scan.view.radius_nm, DEPTH_STEP_NM)
     for number, fault in enumerate(structure.faults):
-        yx = lattice.frame.to_yx(u, np.full(len(u), fault.row))
+        row = np.full(len(u), fault.row)
+        across = row + opened(structure.faults, u, row, lattice.row_nm) / lattice.row_nm
+        yx = lattice.frame.to_yx(u, across)
+        yx = yx + expanded(structure.outline, structure.layers, lattice.frame, lattice.period_nm, yx)
         inside = (u > fault.u_nm[0]) & (u < fault.u_nm[1]) & _in_view(structure, scan, yx)
         if structure.outline.faces:
             depth = structure.outline.depths(yx[:, 0], yx[:, 1]).max(axis=0)
