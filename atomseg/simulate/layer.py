@@ -12,6 +12,8 @@ from atomseg.simulate.surface import Face, Outline, profile_at, rough_profile, s
 
 # Layered islands of a patchy layer keep this distance from the front, so that the envelope of the layer can be seen.
 PATCH_MARGIN_NM = 0.6
+# Mean occupancy that the crystal below a layer stays below: the front is where it crosses one half.
+MOST_MIXED = 0.49
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def layer_occupancy(
     if islands is not None:
         inside = np.where(islands & (depth < front - PATCH_MARGIN_NM), 0.0, inside)
     below = layer.mixed_occupancy * np.exp(-np.maximum(depth - front, 0.0) / layer.mixed_decay_nm) * (depth > 0.0)
-    matrix = np.minimum(bulk + below, 0.49)  # the front, not the mixed zone, is where occupancy crosses one half
+    matrix = np.minimum(bulk + below, MOST_MIXED)
     return np.asarray(matrix + (np.maximum(layer.occupancy, matrix) - matrix) * inside)
 
 

@@ -11,7 +11,7 @@ from atomseg.simulate.defects import Defects, draw_defects, with_vacancies, with
 from atomseg.simulate.dislocations import clear_faults, lattice_dislocations, layered_dislocations
 from atomseg.simulate.faults import Fault, draw_faults
 from atomseg.simulate.foil import Foil, draw_foil
-from atomseg.simulate.layer import Layer, draw_layers
+from atomseg.simulate.layer import MOST_MIXED, Layer, draw_layers
 from atomseg.simulate.occupation import settle_occupancy
 from atomseg.simulate.other import build_planar, draw_planar, turned
 from atomseg.simulate.sampling import happens, uniform
@@ -145,8 +145,11 @@ def _overlapped(lattice: Lattice, defects: Defects, outline: Outline) -> tuple[L
     """The bulk as it projects where rocksalt covers a part of the foil: that is its mean interlayer occupancy."""
     if defects.overlap <= 0.0:
         return lattice, defects
-    # Below a surface the front is where occupancy crosses one half, so the bulk has to stay below it.
-    over = defects.overlap * (0.45 if outline.faces else 1.0)
+    over = defects.overlap
+    if outline.faces:
+        # Below a surface the front is where occupancy crosses one half, so the bulk has to stay below it.
+        room = max(MOST_MIXED - lattice.antisite, 0.0) / (1.0 - min(lattice.antisite, MOST_MIXED))
+        over = min(0.45 * over, room)
     return replace(lattice, antisite=over + (1.0 - over) * lattice.antisite), replace(defects, overlap=over)
 
 

@@ -334,3 +334,16 @@ def test_faults_stay_beside_dislocations_and_are_still_straight(plain_config):
         # 60 pm: half of what a shift of a third moves the middle of the two; the ends of faults are blended.
         assert (off[faulted] < 0.06).mean() > 0.9
     assert seen > 100
+
+
+@pytest.mark.parametrize("antisite", [0.2, 0.45])
+def test_below_a_surface_overlap_and_mixing_leave_the_crystal_layered(plain_config, antisite):
+    config = plain_config(
+        defects={"p_overlap": 1.0, "overlap": fixed(0.95)},
+        lattice={"antisite": fixed(antisite)},
+        surface={"p_none": 0.0, "p_edge": 1.0},
+    )
+    scene = simulate(config, np.random.default_rng(2))
+    # Thickness says that there is no layer, so the phase map must not be all rocksalt.
+    assert scene.reconstruction.summary.mean_nm == pytest.approx(0.0, abs=1e-6)
+    assert (scene.phases.labels == Phase.ROCKSALT).sum() == 0
