@@ -1,7 +1,8 @@
 """What the imaging of a scene is drawn from: optics, background, scan, detector.
 
 Ranges are ``(low, high)``, drawn uniformly unless the docstring says log-uniform; a fixed value is a range of no width.
-Where no source is named the range is wide on purpose.
+Where no source is named the range is typical, without a published distribution. Defaults are the ranges of the released
+models; ``configs/simulate/training.yaml`` goes further (docs/design.md).
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class OpticsConfig(StageConfig):
     core_sigma_pm : tuple of float
         Standard deviation of the core Gaussian, pm.
     ellipticity : tuple of float
-        Ratio of its axes (astigmatism, vibration, mistilt).
+        Ratio of its axes (astigmatism, vibration, mistilt); typical, no published distribution.
     tail_sigma_nm : tuple of float
         Standard deviation of the wide Gaussian, nm; multislice images are fitted equally well from 0.16 to 0.28.
     tail_per_nm : tuple of float
@@ -158,17 +159,19 @@ class ScanConfig(StageConfig):
     anisotropy : tuple of float
         Half the relative difference of the two (known) pixel sizes.
     shear : tuple of float
-        Unknown shear and stretch of the image (drift, scan calibration), each drawn with either sign.
+        Unknown shear and stretch of the image (drift, scan calibration), each drawn with either sign; typical, no
+        published distribution.
     bend_nm : tuple of float
-        Largest displacement by the quadratic part of the drift, nm.
+        Largest displacement by the quadratic part of the drift, nm; typical, no published distribution.
     jitter_pm : tuple of float
-        Line jitter along the fast axis, pm rms; a third of it acts along the slow axis.
+        Line jitter along the fast axis, pm rms; a third of it acts along the slow axis. Such errors are modelled in
+        Lobato et al. 2024, 10.1038/s41524-023-01188-0; the range is typical, no published distribution.
     jitter_correlation : tuple of float
-        AR(1) coefficient of the jitter from line to line.
+        AR(1) coefficient of the jitter from line to line; typical, no published distribution.
     wobble_pm : tuple of float
-        Amplitude of mains interference, pm.
+        Amplitude of mains interference, pm; typical, no published distribution.
     wobble_rows : tuple of float
-        Its period, rows, log-uniform.
+        Its period, rows, log-uniform: 1/50 or 1/60 s over the time of a line.
     p_wobble : float
         Probability of it.
     flyback : tuple of float
@@ -178,9 +181,10 @@ class ScanConfig(StageConfig):
     p_flyback : float
         Probability of it.
     jumps : tuple of int
-        Sudden jumps of the image between two lines (charging, mechanical shocks), both ends included.
+        Sudden jumps of the image between two lines (charging, mechanical shocks), both ends included; typical, no
+        published distribution.
     jump_nm : tuple of float
-        Length of a jump in any direction, nm.
+        Length of a jump in any direction, nm; typical, no published distribution.
     p_jump : float
         Probability of jumps.
     """
@@ -257,11 +261,12 @@ class DetectorConfig(StageConfig):
     p_afterglow : float
         Probability of afterglow along the fast axis.
     afterglow_px : tuple of float
-        Its decay length, pixels.
+        Its decay length, pixels (streaks of pulses along the fast axis: arXiv 2009.02265).
     frames : tuple of int
         Frames averaged (the counts are those of the sum).
     registration_pm : tuple of float
-        Residual misregistration of averaged frames, pm: widens the columns.
+        Residual misregistration of averaged frames, pm: widens the columns (Jones et al. 2015,
+        10.1186/s40679-015-0008-4).
     p_frames : float
         Probability that the image is an average.
     ramp : tuple of float

@@ -1,7 +1,8 @@
 """What the specimen of a scene is drawn from.
 
 Ranges are ``(low, high)``, drawn uniformly unless the docstring says log-uniform; a fixed value is a range of no width.
-Where no source is named the range is wide on purpose.
+Where no source is named the range is typical, without a published distribution. Defaults are the ranges of the released
+models; ``configs/simulate/training.yaml`` goes further (docs/design.md).
 """
 
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ class LatticeConfig(StageConfig):
     Parameters
     ----------
     a_nm : tuple of float
-        Hexagonal a, nm: 0.281 (charged) to 0.290; the period along a row is a sqrt(3) / 2.
+        Hexagonal a, nm, of 0.281 (charged) to 0.290; the period along a row is a sqrt(3) / 2.
     c_nm : tuple of float
-        Hexagonal c, nm: 1.335 (H3) to 1.460 (10.1002/cssc.201900032).
+        Hexagonal c, nm, of 1.335 (H3) to 1.460 (10.1002/cssc.201900032); the collapsed end is rare and not in the
+        default.
     rotation_deg : tuple of float
         Direction of the rows in the image, degrees from +x towards +y.
     senses : tuple of int

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from atomseg.config import load_simulation_config
 from atomseg.simulate import SceneConfig, simulate
 from atomseg.types.columns import LOCALIZATION_FIELDS
 
@@ -215,9 +216,10 @@ def test_the_same_seed_makes_the_same_scene_and_truth_costs_no_randomness():
     assert not np.array_equal(one.micrograph.image, simulate(config, np.random.default_rng(99)).micrograph.image)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(24))
 def test_any_scene_of_the_training_distribution_is_sound(seed):
-    scene = simulate(SceneConfig(shape=(112, 144)), np.random.default_rng(seed))
+    config = load_simulation_config("training" if seed % 2 else "released_ranges")
+    scene = simulate(replace(config, shape=(112, 144)), np.random.default_rng(seed // 2))
     image, table = scene.micrograph.image, scene.columns.table
     assert image.shape == scene.crystal.shape == scene.phases.labels.shape == (112, 144)
     assert image.dtype == np.float32
