@@ -13,9 +13,11 @@ where absent: Si110 and DyScO3 of AtomSegNet (field of view by their names), SrT
 - `length_1_pm`, `length_2_pm`: of the lengths of the two vectors.
 - `local_pm`: of p(+T) - 2 p + p(-T) over sqrt(6): error of one coordinate without slow distortion.
 - `split_pm`: half of the standard deviation of the difference between the positions in odd and in even scan rows, two
-  images of independent noise: error of one coordinate, whatever the crystal really looks like. Atomap starts from the
-  same whole pixels in both, atomseg finds its columns in each anew; `split_median_pm` is the same from the median
-  absolute difference, without tails.
+  images of independent noise: error of one coordinate, whatever the crystal really looks like, unless the method is
+  held where it started, as it starts from the same place in both (Atomap; atomseg finds its columns in each anew).
+  `split_median_pm` is the same from the median absolute difference, without tails.
+- `start_share`: starts are moved by one pixel, and so much of that is left in the positions (median). What a method
+  is held by does not scatter, so that its spread and its split are smaller than its errors. Asked of atomseg's fit.
 - `shift_slope`: the image is shifted by known fractions of a pixel (Fourier interpolation) and everything is done
   again; found on true shift. Below one: locking to pixels or to where columns were first seen.
 - `wave_slope`: the image is bent by a sine wave of 10 pm amplitude and 1.5 nm wavelength (quintic spline); found on
@@ -50,7 +52,7 @@ from scoring import regression
 from atomseg.imaging.photometry import render_columns
 from atomseg.infer import infer
 from atomseg.io import read_micrograph
-from atomseg.localize import LocalizeConfig, localize
+from atomseg.localize import LocalizeConfig, fit_columns, localize
 from atomseg.networks import Model, load_model
 from atomseg.types import Calibration, CalibrationOrigin, Columns, Micrograph
 
@@ -120,6 +122,13 @@ def ours(model: Model) -> Place:
         return nearest_to(found.yx_px, expected_px, np.asarray(micrograph.calibration.pixel_size_nm))
 
     return place
+
+
+def our_fit(micrograph: Micrograph, expected_px: np.ndarray) -> np.ndarray:
+    """atomseg's fit from given starts."""
+    pixel = micrograph.calibration.pixel_size_nm
+    found = fit_columns(micrograph.image, expected_px, pixel, LocalizeConfig())
+    return nearest_to(found.yx_px, expected_px, np.asarray(pixel))
 
 
 def atomap(python: str) -> Place:
@@ -317,6 +326,17 @@ def split_errors(sample: Sample, place: Place) -> dict[str, float | None]:
     }
 
 
+def start_share(sample: Sample, place: Place) -> dict[str, float]:
+    """How much of a start one pixel off is left in the positions; of both directions the mean."""
+    start = np.round(sample.yx_px)
+    first = place(sample.micrograph, start)
+    left = [
+        np.nanmedian((place(sample.micrograph, start + step) - first)[sample.inner(sample.yx_px)] @ step)
+        for step in np.eye(2)
+    ]
+    return {"start_share": float(np.mean(left))}
+
+
 def load(path: Path, name: str, field_nm: float | None, model: Model, side: int | None) -> Sample:
     """Micrograph and its columns."""
     micrograph = read_micrograph(path, pixel_size_nm=None) if field_nm is None else _by_field(path, field_nm)
@@ -350,7 +370,7 @@ def rows_of(sample: Sample, methods: dict[str, Place], *, shifts: int, seed: int
         numbers = spreads(firsts[name] * sample.pixel_nm, vectors, steps)
         row: dict[str, object] = {"micrograph": sample.name, "method": name, "columns": int(everywhere.sum())}
         row["vector_1_nm"], row["vector_2_nm"] = (float(np.linalg.norm(v)) for v in vectors)
-        row |= numbers | split_errors(sample, place)
+        row |= numbers | split_errors(sample, place) | start_share(sample, our_fit if name == "atomseg" else place)
         rows.append(row | slopes(sample, place, firsts[name], shifts=shifts, seed=seed))
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
     return rows

@@ -91,15 +91,15 @@ def real_precision(stored: dict) -> str:
         "spread_pm": "spread, pm",
         "local_pm": "local error, pm",
         "split_pm": "odd / even rows, pm",
+        "start_share": "left of the start",
         "shift_slope": "shift slope",
         "wave_slope": "wave slope",
         "moved_slope": "moved slope",
     }
     digits = dict.fromkeys(("spread, pm", "local error, pm", "odd / even rows, pm"), 2)
     table = pd.DataFrame(stored["rows"])
-    # Results from before columns were moved as they are have no such slope.
-    table = table[[name for name in names if name in table]].rename(columns=names)
-    return markdown(table, digits | {"shift slope": 3, "wave slope": 3, "moved slope": 3})
+    table = table[list(names)].rename(columns=names)
+    return markdown(table, digits | {"left of the start": 2, "shift slope": 3, "wave slope": 3, "moved slope": 3})
 
 
 def restoration(stored: dict) -> str:
