@@ -125,7 +125,7 @@ def ours(model: Model) -> Place:
 
 
 def our_fit(micrograph: Micrograph, expected_px: np.ndarray) -> np.ndarray:
-    """atomseg's fit from given starts."""
+    """The fit of atomseg from given starts."""
     pixel = micrograph.calibration.pixel_size_nm
     found = fit_columns(micrograph.image, expected_px, pixel, LocalizeConfig())
     return nearest_to(found.yx_px, expected_px, np.asarray(pixel))
