@@ -150,6 +150,8 @@ def restoration(stored: dict) -> str:
         parts.append(f"{truth}, PSNR in dB / SSIM:\n\n{markdown(wide, {})}")
     empty = pd.DataFrame(stored["empty"]).drop(columns=["amount"])
     empty["counts"] = empty["counts"].map("{:g}".format)
+    empty["unit"] = empty["unit"].map({"nm²": "100 nm²", "vacancies": "vacancy"})
+    empty = empty.rename(columns={"unit": "per"})
     digits = dict.fromkeys(("energy_in_columns", "brightest_peak"), 3)
     parts.append(markdown(empty, digits | {"peaks_above_tenth": 2, "columns_reported": 2}))
     return "\n\n".join(parts)
