@@ -24,7 +24,7 @@ def figure_command(
 ) -> None:
     """Draw results at the width of a journal page (183 mm), fonts embedded.
 
-    One result: restored image, phases and thickness profile. Two to four: image and phases of each, side by side.
+    One result: micrograph, phases and thickness profile. Two to four: micrograph and phases of each, side by side.
     """
     kind = output.suffix.lower().removeprefix(".")
     if kind not in _FORMATS:

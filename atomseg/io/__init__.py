@@ -7,7 +7,7 @@ from atomseg.io.micrograph import read_frames, read_micrograph
 from atomseg.io.replace import replace_file, replace_files
 from atomseg.io.results import is_result_folder, read_analysis, result_matches, write_analysis
 from atomseg.io.scenes import read_scene, write_scene
-from atomseg.io.summary import summarize
+from atomseg.io.summary import summarize, surfaces_from
 from atomseg.io.tables import COLUMN_TABLE_FIELDS, columns_table
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "result_matches",
     "sha256_of",
     "summarize",
+    "surfaces_from",
     "write_analysis",
     "write_scene",
 ]

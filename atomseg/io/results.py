@@ -26,6 +26,7 @@ from atomseg.io.summary import (
     json_ready,
     provenance_from,
     summarize,
+    surfaces_from,
     thickness_from,
 )
 from atomseg.io.tables import (
@@ -246,6 +247,7 @@ def _assemble(folder: Path, summary: Mapping[str, Any]) -> AnalysisRecord:
         warnings=(*warnings, note) if note and note not in warnings else warnings,
         provenance=provenance_from(summary["provenance"]),
         lattice=read_lattice(folder, summary["stored"]),
+        input_lost=note is not None,
     )
 
 
@@ -272,7 +274,7 @@ def _profile(folder: Path, summary: Mapping[str, Any]) -> ReconstructionProfile:
         faults=read_table(folder / "faults.csv", stored["types"]["faults"], FAULT_FIELDS),
         depth_nm=read_map(folder / "depth.tif", np.float32),
         summary=None if overall is None else thickness_from(overall),
-        surfaces={} if overall is None else {int(e["surface_id"]): thickness_from(e) for e in overall["surfaces"]},
+        surfaces=surfaces_from(overall),
         warnings=tuple(stored["thickness_warnings"]),
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from atomseg.types import (
     AnalysisRecord,
@@ -46,7 +45,7 @@ def summarize(record: AnalysisRecord) -> dict[str, Any]:
         "phase_fractions": record.phases.fractions(),
         "stacking": dataclasses.asdict(record.phases.stacking),
         "thickness": thickness_dict(record.thickness),
-        "faults": _faults(record.thickness.faults) | (record.lattice.fault_summary if record.lattice else {}),
+        "faults": _faults(record),
         "lattice": record.lattice.summary if record.lattice else None,
         "dislocations": record.lattice.dislocation_summary if record.lattice else None,
         "warnings": list(record.warnings),
@@ -95,6 +94,12 @@ def thickness_from(entry: Mapping[str, Any]) -> ThicknessSummary:
     return ThicknessSummary(**{name: entry[key] for name, key in names.items() if key in entry})
 
 
+def surfaces_from(thickness: Mapping[str, Any] | None) -> dict[int, ThicknessSummary]:
+    """Each surface by its id from ``thickness`` of ``summary.json``; none where that is None."""
+    entries = () if thickness is None else thickness.get("surfaces") or ()
+    return {int(entry["surface_id"]): thickness_from(entry) for entry in entries}
+
+
 def _thickness(summary: ThicknessSummary) -> dict[str, Any]:
     entry = dataclasses.asdict(summary)
     return {("class" if name == "thickness_class" else name): value for name, value in entry.items()}
@@ -125,14 +130,24 @@ def _median_sigma_pm(record: AnalysisRecord) -> float | None:
     return round(float(np.median(known)), 3) if known.size else None
 
 
-def _faults(table: pd.DataFrame) -> dict[str, Any]:
+def _faults(record: AnalysisRecord) -> dict[str, Any]:
+    """``faults``; without numbers where no pair of layers could be told faulted from not."""
+    table = record.thickness.faults
+    numbers = record.lattice.fault_summary if record.lattice else {}
     if len(table) == 0:
-        return {"n": 0, "total_length_nm": 0.0, "nearest_surface_nm": None}
-    return {
-        "n": len(table),
-        "total_length_nm": float(table["length_nm"].sum()),
-        "nearest_surface_nm": float(table["surface_distance_nm"].min()),
-    }
+        none_found = None if numbers.get("classified_pairs") == 0 else 0
+        found = {
+            "n": none_found,
+            "total_length_nm": None if none_found is None else 0.0,
+            "nearest_surface_nm": None,
+        }
+    else:
+        found = {
+            "n": len(table),
+            "total_length_nm": float(table["length_nm"].sum()),
+            "nearest_surface_nm": float(table["surface_distance_nm"].min()),
+        }
+    return found | numbers
 
 
 def json_ready(value: Any) -> Any:

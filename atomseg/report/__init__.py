@@ -10,7 +10,7 @@ from atomseg.report.page import page_files, page_html
 from atomseg.report.paper import paper_bytes, paper_figure
 from atomseg.report.style import PHASE_COLORS
 from atomseg.report.survival import cohort_figure, cohort_figure_files
-from atomseg.report.text import thickness_text
+from atomseg.report.text import surfaces_line, thickness_text
 
 __all__ = [
     "ASSETS",
@@ -30,5 +30,6 @@ __all__ = [
     "paper_bytes",
     "paper_figure",
     "share_library",
+    "surfaces_line",
     "thickness_text",
 ]

@@ -1,23 +1,26 @@
-"""Several micrographs beside each other, as a paper shows them: restored image, phases, thickness."""
+"""Several micrographs beside each other, as a paper shows them: image, phases, thickness."""
 
 from collections.abc import Sequence
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from atomseg.report.panels import draw_layer_end, draw_phases, draw_surface, keep_view, scale_bar, show_image
-from atomseg.report.style import PHASE_COLORS, STYLE
-from atomseg.report.text import SMALLEST_SHARE, class_text, summary_text
-from atomseg.types import AnalysisRecord, Phase, ThicknessSummary
+from atomseg.report.panels import less_sure_patch, phase_patch, result_panel
+from atomseg.report.style import STYLE
+from atomseg.report.text import class_text, summary_text
+from atomseg.types import AnalysisRecord, Phase
+from atomseg.types.reconstruction import by_thickness
 
 _WIDTH_IN = 7.2  # two columns of a journal, 183 mm
+_LEGEND_IN, _TEXT_IN, _TITLE_IN = 0.45, 0.115, 0.33
+_MOST = 3  # surfaces that are told one by one
 
 
 def comparison_figure(records: Sequence[AnalysisRecord], titles: Sequence[str]) -> Figure:
-    """One column a micrograph: its restored image, the same with its phases, and what was measured.
+    """One column a micrograph: its image, the same with its phases, and what was measured.
+
+    Where an input is gone, the restored image stands in for it and is called that.
 
     Parameters
     ----------
@@ -38,41 +41,36 @@ def comparison_figure(records: Sequence[AnalysisRecord], titles: Sequence[str]) 
     """
     if not records or len(records) != len(titles):
         raise ValueError(f"{len(records)} micrographs and {len(titles)} titles; give one title for each micrograph")
-    n = len(records)
+    n, told = len(records), [_told(record) for record in records]
     side = _WIDTH_IN / n
+    below = _LEGEND_IN + _TEXT_IN * max(text.count("\n") + 1 for text in told)
+    height = 2 * side + below + _TITLE_IN
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(_WIDTH_IN, 2 * side + 1.1), facecolor="white")
-        grid = figure.add_gridspec(2, n, left=0.01, right=0.99, bottom=0.17, top=0.93, wspace=0.04, hspace=0.04)
+        figure = Figure(figsize=(_WIDTH_IN, height), facecolor="white")
+        low, high = below / height, 1.0 - _TITLE_IN / height
+        grid = figure.add_gridspec(2, n, left=0.01, right=0.99, bottom=low, top=high, wspace=0.04, hspace=0.04)
         for k, (record, title) in enumerate(zip(records, titles, strict=True)):
             upper, lower = figure.add_subplot(grid[0, k]), figure.add_subplot(grid[1, k])
             upper.set_title(f"{'abcdefgh'[k]}  {title}", fontsize=8)
-            _panel(upper, record, phases=False)
-            _panel(lower, record, phases=True)
-            lower.text(0.0, -0.04, _told(record), fontsize=6.5, va="top", transform=lower.transAxes, linespacing=1.3)
-        there = [p for p in Phase if any(r.phases.fractions().get(p.key, 0.0) >= SMALLEST_SHARE for r in records)]
-        handles = [Patch(facecolor=PHASE_COLORS[p], edgecolor="black", linewidth=0.4, label=p.label) for p in there]
+            result_panel(upper, record, phases=False)
+            result_panel(lower, record, phases=True)
+            lower.text(0.0, -0.04, told[k], fontsize=6.0, va="top", transform=lower.transAxes, linespacing=1.3)
+        there = [p for p in Phase if any(r.phases.fractions().get(p.key, 0.0) > 0.0 for r in records)]
+        handles: list[Artist] = [phase_patch(phase, phase.label) for phase in there]
         if handles:
+            handles.append(less_sure_patch())
             figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=7, handlelength=1.0)
     return figure
 
 
-def _panel(ax: Axes, record: AnalysisRecord, *, phases: bool) -> None:
-    show_image(ax, np.maximum(record.restored, 0.0), record, dim=0.8 if phases else 1.6)
-    if phases:
-        draw_phases(ax, record)
-        draw_layer_end(ax, record)
-    draw_surface(ax, record)
-    keep_view(ax, record)
-    scale_bar(ax)
-
-
 def _told(record: AnalysisRecord) -> str:
-    """Thickness and class of each surface, the thickest first."""
-    if not record.thickness.surfaces:
+    """Class and thickness of each surface on two lines: a panel is narrow."""
+    ordered = by_thickness(record.thickness.surfaces)
+    if not ordered:
         return "no surface in view"
-
-    def depth(summary: ThicknessSummary) -> float:
-        return summary.mean_nm if summary.mean_nm is not None else summary.lower_bound_nm or 0.0
-
-    ordered = sorted(record.thickness.surfaces.values(), key=depth, reverse=True)
-    return "\n".join(f"{summary_text(summary)}\n{class_text(summary)}" for summary in ordered)
+    names = [f"surface {key}: " if len(ordered) > 1 else "" for key, _ in ordered]
+    kinds = [("class " if s.thickness_class is None else "") + class_text(s) for _, s in ordered]
+    lines = [
+        f"{name}{kind}\n{summary_text(s)}" for name, kind, (_, s) in zip(names, kinds, ordered[:_MOST], strict=False)
+    ]
+    return "\n".join([*lines, *([f"and {len(ordered) - _MOST} more"] if len(ordered) > _MOST else [])])

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from atomseg.report.text import SMALLEST_SHARE
-from atomseg.types import AnalysisRecord, Phase
+from atomseg.report.text import phases_text, surfaces_line
+from atomseg.types import AnalysisRecord
+from atomseg.types.reconstruction import surfaces_differ
 
 ATOMSEG = "atomseg"
 # Key, what it is cited for, reference, DOI.
@@ -104,13 +105,7 @@ def _columns(record: AnalysisRecord) -> str:
 def _phases(record: AnalysisRecord) -> str:
     if not record.phases.frames:
         return "The columns are not those of a layered oxide down its close-packed zone axis; no phase was judged."
-    fractions = record.phases.fractions()
-    shares = [
-        f"{phase.label} {100 * fractions[phase.key]:.1f} %"
-        for phase in Phase
-        if fractions.get(phase.key, 0.0) >= SMALLEST_SHARE
-    ]
-    found = f" By area the crystal is {', '.join(shares)}." if shares else ""
+    found = f" By area the crystal is {phases_text(record)}." if record.phases.fractions() else ""
     return (
         "Each gap between neighbouring metal rows was assigned to layered R-3m, O1 or rocksalt from its stacking shift "
         "and from the brightness of its interlayer sites relative to the metal rows; rocksalt here means all cation "
@@ -126,10 +121,13 @@ def _thickness(record: AnalysisRecord) -> str:
     every = f" every {spacing:g} nm" if isinstance(spacing, int | float) else ""
     told = (
         f"Along the crystal edge{every} the thickness of the reconstruction layer was taken as the depth, along the "
-        "inward normal, of the deepest point of the reconstructed zone attached to the surface; where the layer left "
-        f"the view the value is a lower bound ({100 * summary.censored_fraction:.0f} % of {summary.n_points} points), "
+        "inward normal, of the deepest point of the reconstructed zone attached to the surface; where something else "
+        "(the border of the view, another surface, unresolved crystal) was met first it is a lower bound "
+        f"({100 * summary.censored_fraction:.0f} % of {summary.n_points} points), "
         f"and means and quantiles are Kaplan–Meier estimates {_cite(record, 'kaplan')}."
     )
+    if surfaces_differ(record.thickness.surfaces):
+        return f"{told} The surfaces differ: {surfaces_line(record.thickness.surfaces)}."
     if summary.mean_nm is not None:
         interval = (
             f" (90 % interval {summary.lower_nm:.1f} to {summary.upper_nm:.1f} nm)"

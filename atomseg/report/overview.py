@@ -15,6 +15,7 @@ from atomseg.report.maps_figure import maps_figure
 from atomseg.report.panels import (
     draw_columns,
     draw_layer_end,
+    draw_micrograph,
     draw_occupancy,
     draw_phases,
     draw_surface,
@@ -33,8 +34,9 @@ from atomseg.types import AnalysisRecord, Phase
 _WIDTH_IN, _HEIGHT_IN = 13.33, 7.5  # the slide of every presentation program
 _PNG_DPI = 180
 _ZOOM_NM = 5.0
-_MOST_WARNINGS = 5
 _MOST_LINES = 5
+# Height of a line of a warning and the end of the page, in heights of the panel.
+_WARNING_LINE, _LOWEST = 0.046, -0.19
 
 
 def overview_figure(record: AnalysisRecord) -> Figure:
@@ -122,7 +124,7 @@ def _zoom_centre_nm(record: AnalysisRecord) -> tuple[float, float]:
 
 def _columns_panel(ax: Axes, record: AnalysisRecord, zoom: tuple[float, float, float, float]) -> None:
     ax.set_title("a  Image with atomic columns")
-    show_image(ax, record.micrograph.image, record)
+    draw_micrograph(ax, record)
     draw_columns(ax, record)
     draw_surface(ax, record)
     left, right, bottom, top = zoom
@@ -188,21 +190,23 @@ def _zoom_panel(ax: Axes, record: AnalysisRecord, zoom: tuple[float, float, floa
 def _numbers_panel(ax: Axes, record: AnalysisRecord) -> None:
     ax.set_title("f  Result")
     ax.set_axis_off()
-    y, step = 0.97, 0.072
+    y, step = 0.97, 0.067
     for name, value in result_rows(record):
-        lines = textwrap.wrap(value, 54) or [""]
+        lines = textwrap.wrap(value, 60) or [""]
         ax.text(0.0, y, name, va="top", color="0.4", transform=ax.transAxes)
         ax.text(0.19, y, "\n".join(lines), va="top", transform=ax.transAxes, linespacing=1.25)
         y -= step * (1 + 0.8 * (len(lines) - 1))
-    warnings = warning_lines(record)
-    if len(warnings) > _MOST_WARNINGS:
-        warnings = [*warnings[: _MOST_WARNINGS - 1], f"and {len(warnings) - _MOST_WARNINGS + 1} more, see summary.json"]
-    y -= 0.02
-    for warning in warnings:
-        lines = textwrap.wrap(warning, 72, max_lines=_MOST_LINES, placeholder=" ...")
+    warnings, y = warning_lines(record), y - 0.02
+    for k, warning in enumerate(warnings):
+        lines = textwrap.wrap(warning, 76, max_lines=_MOST_LINES, placeholder=" ...")
+        left = len(warnings) - k
+        # One more line has to fit below, to tell of those that do not.
+        if y - _WARNING_LINE * (len(lines) + (left > 1)) < _LOWEST:
+            ax.text(0.035, y, f"and {left} more, see summary.json", va="top", fontsize=7.0, transform=ax.transAxes)
+            return
         ax.text(0.0, y, "!", va="top", weight="bold", color="#D55E00", transform=ax.transAxes)
         ax.text(0.035, y, "\n".join(lines), va="top", fontsize=7.0, transform=ax.transAxes, linespacing=1.2)
-        y -= 0.045 * len(lines) + 0.025
+        y -= _WARNING_LINE * len(lines) + 0.02
 
 
 def _origin(record: AnalysisRecord) -> str:

@@ -12,8 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from atomseg.report.layers import shrink
-from atomseg.report.style import PHASE_COLORS
-from atomseg.report.text import SMALLEST_SHARE
+from atomseg.report.style import PHASE_COLORS, surface_colors
 from atomseg.types import AnalysisRecord, Phase
 
 # More pixels than a panel can show cost time and file size and nothing else.
@@ -60,14 +59,48 @@ def draw_columns(ax: Axes, record: AnalysisRecord, *, scale: float = 0.5) -> Non
         )
 
 
-def draw_surface(ax: Axes, record: AnalysisRecord) -> None:
-    """Crystal edge of every surface, as a line along the measured points."""
+def draw_surface(ax: Axes, record: AnalysisRecord, *, numbered: bool = True) -> None:
+    """Crystal edge of every surface, as a line along the measured points.
+
+    Of several surfaces each has its number where its profile begins, in the colour of the profile.
+    """
     size_y, size_x = record.micrograph.calibration.pixel_size_nm
     outline = [withStroke(linewidth=2.2, foreground="black")]
-    for _, points in record.thickness.points.groupby("surface_id"):
-        ordered = points.sort_values("s_nm")
+    points = record.thickness.points
+    colors = surface_colors(points)
+    for key, color in colors.items():
+        ordered = points[points["surface_id"] == key].sort_values("s_nm")
         y, x = ordered["y_px"].to_numpy() * size_y, ordered["x_px"].to_numpy() * size_x
         ax.plot(*_broken(x, y), color="white", lw=1.1, path_effects=outline)
+        if numbered and len(colors) > 1:
+            angle = np.deg2rad(ordered["normal_deg"].to_numpy(float))
+            _number(ax, key, color, np.stack([x, y]), np.stack([np.cos(angle), np.sin(angle)]))
+
+
+def _number(ax: Axes, key: int, color: str, at: np.ndarray, inwards: np.ndarray) -> None:
+    """The number of a surface beside the first of its points in view, in the crystal and off the scale bar."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    width, height = right - left, bottom - top
+    side = min(width, height)
+    corner, size = np.array([[left], [top]]), np.array([[width], [height]])
+    place = at + 0.07 * side * inwards
+    across, down = (place - corner) / size
+    seen = ((at > corner) & (at < corner + size)).all(axis=0) & (np.minimum(across, down) > 0.04)
+    seen &= (np.maximum(across, down) < 0.96) & ~((across < 0.32) & (down > 0.82))
+    if not seen.any():
+        return
+    x, y = place[:, np.flatnonzero(seen)[0]]
+    ax.text(
+        x,
+        y,
+        str(key),
+        color="white",
+        fontsize=6.5,
+        weight="bold",
+        ha="center",
+        va="center",
+        bbox={"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white", "linewidth": 0.8},
+    )
 
 
 def draw_layer_end(ax: Axes, record: AnalysisRecord) -> None:
@@ -100,21 +133,22 @@ def draw_phases(ax: Axes, record: AnalysisRecord) -> None:
     )
 
 
-def phase_legend(ax: Axes, record: AnalysisRecord) -> None:
-    """Names and shares of the phases that are there, under the panel."""
+def phase_handles(record: AnalysisRecord) -> list[Artist]:
+    """Entries of a legend: the phases that are drawn with their shares, and what the drawing says besides."""
     fractions = record.phases.fractions()
     handles: list[Artist] = [
-        Patch(
-            facecolor=PHASE_COLORS[phase],
-            edgecolor="black",
-            linewidth=0.4,
-            label=f"{phase.label} {fractions[phase.key]:.0%}",
-        )
+        phase_patch(phase, f"{phase.label} {_percent(fractions[phase.key])}")
         for phase in Phase
-        if fractions.get(phase.key, 0.0) >= SMALLEST_SHARE
+        if fractions.get(phase.key, 0.0) > 0.0
     ]
     if (record.thickness.points["event"] > 0).any():
         handles.append(Line2D([], [], color="black", lw=1.0, ls=(0, (2.5, 1.5)), label="end of the layer"))
+    return [*handles, less_sure_patch()] if record.phases.fractions() else handles
+
+
+def phase_legend(ax: Axes, record: AnalysisRecord) -> None:
+    """The legend of the phases under the panel."""
+    handles = phase_handles(record)
     if handles:
         ax.legend(
             handles=handles,
@@ -126,6 +160,48 @@ def phase_legend(ax: Axes, record: AnalysisRecord) -> None:
             columnspacing=1.2,
             borderaxespad=0.2,
         )
+
+
+def draw_micrograph(ax: Axes, record: AnalysisRecord, *, dim: float = 1.0) -> None:
+    """The image that was measured; where it is gone the restored one, which is told."""
+    show_image(ax, record.micrograph.image, record, dim=dim)
+    if record.input_lost:
+        ax.text(
+            0.97,
+            0.03,
+            "restored by the network",
+            color="white",
+            fontsize=6.0,
+            ha="right",
+            va="bottom",
+            transform=ax.transAxes,
+            path_effects=[withStroke(linewidth=1.8, foreground="black")],
+        )
+
+
+def result_panel(ax: Axes, record: AnalysisRecord, *, phases: bool) -> None:
+    """The image with its surfaces, as it is or below its phases."""
+    draw_micrograph(ax, record, dim=0.8 if phases else 1.0)
+    if phases:
+        draw_phases(ax, record)
+        draw_layer_end(ax, record)
+    draw_surface(ax, record)
+    keep_view(ax, record)
+    scale_bar(ax)
+
+
+def phase_patch(phase: Phase, label: str) -> Patch:
+    """Entry of a phase in a legend."""
+    return Patch(facecolor=PHASE_COLORS[phase], edgecolor="black", linewidth=0.4, label=label)
+
+
+def less_sure_patch() -> Patch:
+    """Entry of a legend that says what pale colours mean."""
+    return Patch(facecolor="0.9", linewidth=0.0, label="paler: less sure")
+
+
+def _percent(share: float) -> str:
+    return "< 1%" if share < 0.005 else f"{share:.0%}"
 
 
 def draw_occupancy(ax: Axes, record: AnalysisRecord) -> ScalarMappable | None:

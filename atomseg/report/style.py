@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from atomseg.types import Phase
 
 # Okabe and Ito, "Color Universal Design" (2008): told apart with any colour vision, and in print by lightness.
@@ -14,6 +16,13 @@ PHASE_COLORS: dict[Phase, str] = {
 }
 # Lines of the thickness profile, one colour a surface; the same palette without the phases' own colours.
 SURFACE_COLORS = ("#000000", "#0072B2", "#009E73", "#7F7F7F")
+
+
+def surface_colors(points: pd.DataFrame) -> dict[int, str]:
+    """Colour of each surface of thickness.csv, the same in the profile and in the pictures."""
+    keys = sorted({int(key) for key in points["surface_id"]})
+    return {key: SURFACE_COLORS[index % len(SURFACE_COLORS)] for index, key in enumerate(keys)}
+
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",

@@ -1,21 +1,55 @@
 """The numbers of a result in words, as they stand in the figure and on the screen."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
-from atomseg.types import AnalysisRecord, Phase, ThicknessSummary, Verdict
+from atomseg.types import AnalysisRecord, Phase, ReconstructionProfile, ThicknessSummary, Verdict
+from atomseg.types.reconstruction import by_thickness, surfaces_differ
 
-# Shares below this are stray pixels, and would read as 0 %.
-SMALLEST_SHARE = 0.005
+# More surfaces than this are counted, not listed; the thickest are.
+MOST_SURFACES = 4
 
 
 def thickness_text(record: AnalysisRecord) -> str:
-    """The reconstruction layer in one line."""
+    """The reconstruction layer in one line; surface by surface where their classes differ."""
     summary = record.thickness.summary
     if summary is None:
         return "no surface in view"
+    if surfaces_differ(record.thickness.surfaces):
+        return "; ".join(surface_lines(record.thickness))
     return summary_text(summary)
+
+
+def surface_rows(profile: ReconstructionProfile, most: int = MOST_SURFACES) -> list[tuple[str, str]]:
+    """Name, and thickness with class, of each surface, the thickest first."""
+    ordered = by_thickness(profile.surfaces)
+    rows = [(f"Surface {key}", _told(summary)) for key, summary in ordered[:most]]
+    return [*rows, (f"and {len(ordered) - most} more", "")] if len(ordered) > most else rows
+
+
+def surface_lines(profile: ReconstructionProfile, most: int = MOST_SURFACES) -> list[str]:
+    """A line a surface, the thickest first; without its name where there is only one."""
+    rows = surface_rows(profile, most)
+    if len(profile.surfaces) <= 1:
+        return [told for _, told in rows] or ["no surface in view"]
+    return [f"{name.lower()}: {told}" if told else name for name, told in rows]
+
+
+def _told(summary: ThicknessSummary) -> str:
+    kind = "class not decided" if summary.thickness_class is None else class_text(summary)
+    return f"{summary_text(summary)}, {kind}"
+
+
+def surfaces_line(surfaces: Mapping[int, ThicknessSummary]) -> str:
+    """Each surface with its thickness and class in a few words, the thickest first."""
+    told = []
+    for key, summary in by_thickness(surfaces):
+        bound = "at least " if summary.censored else ""
+        thickness = "not measurable" if summary.least_nm is None else f"{bound}{summary.least_nm:.1f} nm"
+        told.append(f"surface {key}: {thickness} ({summary.thickness_class or 'class not decided'})")
+    return ", ".join(told)
 
 
 def summary_text(summary: ThicknessSummary) -> str:
@@ -42,11 +76,13 @@ def phases_text(record: AnalysisRecord) -> str:
     """Shares of the crystal's area."""
     fractions = record.phases.fractions()
     shares = [
-        f"{phase.label} {100 * fractions[phase.key]:.1f} %"
-        for phase in Phase
-        if fractions.get(phase.key, 0.0) >= SMALLEST_SHARE
+        f"{phase.label} {_percent(fractions[phase.key])}" for phase in Phase if fractions.get(phase.key, 0.0) > 0.0
     ]
     return ", ".join(shares) or "no crystal found"
+
+
+def _percent(share: float) -> str:
+    return "< 0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def checks_text(record: AnalysisRecord) -> str:
@@ -76,12 +112,8 @@ def result_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
         ("Pixel", f"{size} ({record.micrograph.calibration.origin})"),
         ("Columns", columns),
         ("Crystal", phases_text(record)),
-        ("Thickness", thickness_text(record)),
+        *_thickness_rows(record.thickness),
     ]
-    summary = record.thickness.summary
-    if summary is not None:
-        rows.append(("Class", class_text(summary)))
-        rows.append(("Surface", _surface_text(record, summary)))
     faults = len(record.thickness.faults)
     if faults:
         rows.append(("O1 faults", str(faults)))
@@ -90,16 +122,22 @@ def result_rows(record: AnalysisRecord) -> list[tuple[str, str]]:
     return rows
 
 
+def _thickness_rows(profile: ReconstructionProfile) -> list[tuple[str, str]]:
+    summary = profile.summary
+    if summary is None:
+        return [("Thickness", "no surface in view")]
+    faces = "" if len(profile.surfaces) <= 1 else f"{len(profile.surfaces)} surfaces, "
+    points = ("Surface", f"{faces}{summary.n_points} points, {summary.censored_fraction:.0%} lower bounds")
+    if surfaces_differ(profile.surfaces):
+        # Pooled, they make a layer that is nowhere.
+        return [*surface_rows(profile), points]
+    return [("Thickness", summary_text(summary)), ("Class", class_text(summary)), points]
+
+
 def warning_lines(record: AnalysisRecord) -> list[str]:
     """What a person must read, the reasons to judge nothing first."""
     stops = [check.message for check in record.checks if check.verdict is Verdict.STOP and check.message]
     return list(dict.fromkeys([*stops, *record.warnings]))
-
-
-def _surface_text(record: AnalysisRecord, summary: ThicknessSummary) -> str:
-    n_surfaces = len(record.thickness.surfaces)
-    faces = "" if n_surfaces <= 1 else f"{n_surfaces} surfaces, "
-    return f"{faces}{summary.n_points} points, {summary.censored_fraction:.0%} reach out of view"
 
 
 def defect_rows(record: AnalysisRecord) -> list[tuple[str, str]]:

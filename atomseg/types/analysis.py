@@ -53,6 +53,8 @@ class AnalysisRecord:
         All that the network answered; None in an analysis that was read from a folder.
     lattice : LatticeMaps or None
         Spacing, strain, rotation, dislocations, profiles with depth; None where they were not measured.
+    input_lost : bool
+        The input could not be read again: `restored` stands in for the micrograph's image, which is for pictures only.
     """
 
     micrograph: Micrograph
@@ -65,3 +67,4 @@ class AnalysisRecord:
     provenance: Provenance
     prediction: Prediction | None = None
     lattice: LatticeMaps | None = None
+    input_lost: bool = False

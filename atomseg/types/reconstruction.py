@@ -1,5 +1,6 @@
 """The reconstruction layer: thickness along the surface, with censoring."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -67,6 +68,11 @@ class ThicknessSummary:
     overlayer_nm: float | None = None
     overlayer_lower_bound_nm: float | None = None
 
+    @property
+    def least_nm(self) -> float | None:
+        """The mean, or the lower bound where that is all that is known."""
+        return self.lower_bound_nm if self.mean_nm is None else self.mean_nm
+
 
 @dataclass(frozen=True)
 class ReconstructionProfile:
@@ -95,3 +101,13 @@ class ReconstructionProfile:
     summary: ThicknessSummary | None = None
     surfaces: dict[int, ThicknessSummary] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+def surfaces_differ(surfaces: Mapping[int, ThicknessSummary]) -> bool:
+    """Whether surfaces are of different classes: pooled, they make a layer that is nowhere."""
+    return len({summary.thickness_class for summary in surfaces.values()}) > 1
+
+
+def by_thickness(surfaces: Mapping[int, ThicknessSummary]) -> list[tuple[int, ThicknessSummary]]:
+    """Surfaces by id, the thickest first; a lower bound stands where it says."""
+    return sorted(surfaces.items(), key=lambda item: -(item[1].least_nm or 0.0))

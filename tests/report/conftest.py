@@ -57,6 +57,26 @@ def record(surface_scene: Scene) -> AnalysisRecord:
 
 
 @pytest.fixture
+def two_faces(record: AnalysisRecord) -> AnalysisRecord:
+    """A thick face with lower bounds and a thin one, which pooled are intermediate."""
+    points, pooled = record.thickness.points, record.thickness.summary
+    assert pooled is not None
+    far = points["s_nm"] > points["s_nm"].median()
+    bound = points.assign(event=np.where(far, 0, 1), reason=np.where(far, "unresolved_crystal", ""))
+    other = points.assign(surface_id=1, y_px=points["y_px"] - 60.0, normal_deg=points["normal_deg"] + 180.0)
+    thin = dataclasses.replace(pooled, mean_nm=3.1, thickness_class="thin", class_probability={"thin": 0.99})
+    thick = dataclasses.replace(pooled, mean_nm=21.7, thickness_class="thick", class_probability={"thick": 0.98})
+    both = dataclasses.replace(pooled, mean_nm=12.4, thickness_class="intermediate", censored_fraction=0.25)
+    profile = dataclasses.replace(
+        record.thickness,
+        points=pd.concat([bound.assign(surface_id=0), other], ignore_index=True),
+        summary=both,
+        surfaces={0: thin, 1: thick},
+    )
+    return dataclasses.replace(record, thickness=profile)
+
+
+@pytest.fixture
 def without_surface(surface_scene: Scene) -> AnalysisRecord:
     """No surface in view: no points, no summary, no depth."""
     empty = ReconstructionProfile(

@@ -90,7 +90,7 @@ def test_nothing_leaves_the_figure_and_bounds_are_bounds(record: AnalysisRecord)
     bound = dataclasses.replace(
         summary, mean_nm=None, p05_nm=None, p95_nm=None, lower_bound_nm=12.3, censored=True, thickness_class=None
     )
-    surfaces = dict.fromkeys((*record.thickness.surfaces, 7, 8, 9), bound)
+    surfaces = dict.fromkeys((*record.thickness.surfaces, 6, 7, 8, 9, 10), bound)
     beyond = dataclasses.replace(record.thickness, points=points, summary=bound, surfaces=surfaces)
     figure = paper_figure(dataclasses.replace(record, thickness=beyond), "deep layer")
     told = _texts(figure)
