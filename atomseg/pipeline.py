@@ -16,7 +16,7 @@ from atomseg.imaging import on_input_grid
 from atomseg.infer import infer
 from atomseg.io import read_micrograph
 from atomseg.localize import localize
-from atomseg.measure import measure, measure_lattice
+from atomseg.measure import measure, measure_lattice, unlike
 from atomseg.networks import Model, load_model
 from atomseg.types import Check, Micrograph, Prediction, Verdict
 
@@ -94,7 +94,9 @@ def map_micrograph(
         thickness=thickness,
         restored=restored_on_input(prediction),
         checks=checks,
-        warnings=_warnings(micrograph.warnings, checks, (*thickness.warnings, *lattice.warnings)),
+        warnings=_warnings(
+            unlike(thickness.surfaces), micrograph.warnings, checks, (*thickness.warnings, *lattice.warnings)
+        ),
         provenance=trace_provenance(network, settings, seconds=time.perf_counter() - started),
         prediction=prediction,
         lattice=lattice,
@@ -131,6 +133,8 @@ def restored_on_input(prediction: Prediction) -> np.ndarray:
     return on_input_grid(prediction.restored, prediction)
 
 
-def _warnings(reader: Sequence[str], checks: Sequence[Check], measured: Sequence[str]) -> tuple[str, ...]:
+def _warnings(
+    first: Sequence[str], reader: Sequence[str], checks: Sequence[Check], measured: Sequence[str]
+) -> tuple[str, ...]:
     judged = [check.message for check in checks if check.verdict is not Verdict.OK and check.message]
-    return tuple(dict.fromkeys([*reader, *judged, *measured]))
+    return tuple(dict.fromkeys([*first, *reader, *judged, *measured]))

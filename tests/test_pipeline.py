@@ -18,7 +18,7 @@ from atomseg.errors import CalibrationError, InputError, MissingPixelSizeError
 from atomseg.io import COLUMN_TABLE_FIELDS, read_micrograph
 from atomseg.networks import Model
 from atomseg.pipeline import restored_on_input
-from atomseg.types import CalibrationOrigin, Check, Columns, Micrograph, Phase, Prediction, Verdict
+from atomseg.types import CalibrationOrigin, Check, Columns, Micrograph, Phase, Prediction, ThicknessSummary, Verdict
 from atomseg.types.columns import LOCALIZATION_FIELDS
 
 PIXEL_NM = 0.02
@@ -183,6 +183,24 @@ def test_what_every_stage_warns_of_comes_out_once(
     assert found.warnings[-3:] == ("odd", "bad", "thin")
     assert len(found.warnings) == 4  # and the reader's, of the invalid pixel
     assert "bad" in repr(found)
+
+
+def test_that_surfaces_differ_is_said_before_all_else(
+    lattice: np.ndarray, model: Model, stages: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages()
+    measure = atomseg.pipeline.measure  # type: ignore[attr-defined]
+    thin = ThicknessSummary(3.0, 3.0, 2.8, 3.2, 2.7, 3.3, False, 0.0, None, "thin", {"thin": 1.0}, 9)
+    faces = {0: thin, 1: dataclasses.replace(thin, mean_nm=22.0, thickness_class="thick")}
+    monkeypatch.setattr(
+        "atomseg.pipeline.measure",
+        lambda *args, **image: dataclasses.replace(measure(*args, **image), surfaces=faces, warnings=("short",)),
+    )
+    image = lattice.copy()
+    image[5, 5] = np.nan  # the reader has something to say too
+    found = map_micrograph(image, pixel_size_nm=PIXEL_NM, model=model)
+    assert found.warnings[0].startswith("the surfaces in view differ (surface 0 3.0 nm, surface 1 22.0 nm)")
+    assert len(found.warnings) >= 3
 
 
 def test_a_missing_pixel_size_is_offered_for_a_known_lattice(lattice: np.ndarray, model: Model, tmp_path: Path) -> None:

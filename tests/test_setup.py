@@ -230,6 +230,16 @@ def test_demo_shows_phases_and_thickness(demo: ModuleType) -> None:
     assert demo.table_row("a", SUMMARY) == ("a", "75.1", "20.0", "0.0", "4.9", "3.0 (2.7 to 3.4)", "thin", "1")
 
 
+def test_demo_tells_surfaces_of_different_classes_one_by_one(demo: ModuleType) -> None:
+    thin = SUMMARY["thickness"]
+    thick = thin | {"mean_nm": 22.4, "lower_nm": 21.9, "upper_nm": 23.0, "class": "thick"}  # type: ignore[operator]
+    both = thin | {"mean_nm": 13.0, "class": "intermediate", "surfaces": [thin, thick]}  # type: ignore[operator]
+    row = demo.table_row("a", SUMMARY | {"thickness": both})
+    assert row[5:7] == ("3.0 (2.7 to 3.4) | 22.4 (21.9 to 23.0)", "thin | thick")
+    alike = demo.table_row("a", SUMMARY | {"thickness": both | {"surfaces": [thin, thin]}})
+    assert alike[5:7] == ("13.0 (2.7 to 3.4)", "intermediate")
+
+
 @pytest.mark.parametrize(
     ("thickness", "text"),
     [

@@ -17,8 +17,10 @@ from typing import Any
 from atomseg.batch.claims import table_lock
 from atomseg.batch.work import Outcome, read_result_summary
 from atomseg.errors import OutputError
-from atomseg.io import is_result_folder, replace_file
-from atomseg.report import cohort_html
+from atomseg.io import is_result_folder, replace_file, surfaces_from
+from atomseg.report import cohort_html, surfaces_line
+from atomseg.types import ThicknessSummary
+from atomseg.types.reconstruction import by_thickness, surfaces_differ
 
 # The page of a large batch takes longer to write than its table, and nobody looks at it every second. However many
 # results there are, and however slow the disk is, the batch spends at most a twentieth of its time on it.
@@ -48,6 +50,11 @@ SUMMARY_FIELDS = (
     "class",
     "class_probability",
     "n_surfaces",
+    "surfaces_differ",
+    "thickest_surface_nm",
+    "thickest_surface_censored",
+    "thickest_surface_class",
+    "surfaces",
     "n_faults",
     "warnings",
     "seconds",
@@ -246,9 +253,24 @@ def _numbers(summary: Mapping[str, Any]) -> dict[str, Any]:
         "class": kind,
         "class_probability": _rounded((thickness.get("class_probability") or {}).get(kind), 3) if kind else None,
         "n_surfaces": len(thickness.get("surfaces") or ()),
+        **_surfaces(surfaces_from(summary.get("thickness"))),
         "n_faults": summary["faults"]["n"],
         "warnings": " | ".join(summary.get("warnings") or ()),
         "seconds": summary["provenance"]["seconds"],
+    }
+
+
+def _surfaces(surfaces: Mapping[int, ThicknessSummary]) -> dict[str, Any]:
+    """What is said of the surfaces one by one; the numbers of all together hide a thick one beside a thin one."""
+    if not surfaces:
+        return {}
+    _, thickest = by_thickness(surfaces)[0]
+    return {
+        "surfaces_differ": surfaces_differ(surfaces),
+        "thickest_surface_nm": _rounded(thickest.least_nm, 3),
+        "thickest_surface_censored": thickest.censored,
+        "thickest_surface_class": thickest.thickness_class,
+        "surfaces": surfaces_line(surfaces),
     }
 
 

@@ -2,10 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -163,23 +163,37 @@ def _run(jobs: "list[Job]", settings: "BatchSettings", workers: int | None, clus
                     counts.update(outcome.status for outcome in told)
                     table.tell(told)
                     for outcome in told:
-                        bar.write(_line(outcome))
+                        bar.write(outcome_line(outcome))
                     bar.update()
         finally:
             table.end()
     return counts
 
 
-def _line(outcome: "Outcome") -> str:
+def outcome_line(outcome: "Outcome") -> str:
+    """What became of a file, in one line."""
     # Files of a folder often share a name; their result folders do not.
     name = outcome.folder
     if outcome.status in {"failed", "refused"}:
         return f"{outcome.status}  {name}: {outcome.reason}"
-    thickness = outcome.summary.get("thickness") or {}
     parts = [f"{outcome.summary['columns']['n']} columns"]
     parts += [f"{key} {share:.0%}" for key, share in outcome.summary["phase_fractions"].items() if share >= 0.005]
-    told = thickness["mean_nm"] if thickness.get("mean_nm") is not None else thickness.get("lower_bound_nm")
-    if told is not None:
-        bound = "at least " if thickness["censored"] else ""
-        parts.append(f"thickness {bound}{told:.1f} nm ({thickness['class'] or 'class not decided'})")
+    parts += _thickness(outcome.summary.get("thickness"))
     return f"{outcome.status}  {name}: {', '.join(parts)}"
+
+
+def _thickness(thickness: Mapping[str, Any] | None) -> list[str]:
+    """The layer in a few words; surface by surface where one number would be that of none of them."""
+    from atomseg.io import surfaces_from
+    from atomseg.report import surfaces_line
+    from atomseg.types.reconstruction import surfaces_differ
+
+    surfaces = surfaces_from(thickness)
+    if surfaces_differ(surfaces):
+        return [f"the surfaces differ: {surfaces_line(surfaces)}"]
+    entry = thickness or {}
+    told = entry["mean_nm"] if entry.get("mean_nm") is not None else entry.get("lower_bound_nm")
+    if told is None:
+        return []
+    bound = "at least " if entry["censored"] else ""
+    return [f"thickness {bound}{told:.1f} nm ({entry['class'] or 'class not decided'})"]

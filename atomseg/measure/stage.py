@@ -1,5 +1,7 @@
 """The measurement stage."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,7 @@ from atomseg.measure.statistics import point_interval, summarize_points
 from atomseg.measure.surface import Maps, Surface, find_surfaces, sample_maps, smoother_normals
 from atomseg.measure.zone import Zone, find_zone
 from atomseg.types import Calibration, LatticeFrame, Micrograph, PhaseMap, ReconstructionProfile, ThicknessSummary
-from atomseg.types.reconstruction import MEASURED_FIELDS, PROFILE_FIELDS
+from atomseg.types.reconstruction import MEASURED_FIELDS, PROFILE_FIELDS, surfaces_differ
 
 PERIOD_WITHOUT_FRAME_NM = 0.249
 # Normals are smoothed over this share of the layer's depth, where that is longer than the configured length.
@@ -72,7 +74,7 @@ def measure(
         depth_nm=depth,
         summary=summarize_points(judged, config),
         surfaces=each,
-        warnings=(*_unlike(each), *_warnings(judged), *_bridged(zone), *_lamellae(zone), *_hidden(judged)),
+        warnings=(*unlike(each), *_warnings(judged), *_bridged(zone), *_lamellae(zone), *_hidden(judged)),
     )
 
 
@@ -175,13 +177,18 @@ def _hidden(points: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _unlike(surfaces: dict[int, ThicknessSummary]) -> tuple[str, ...]:
-    """A sentence where the surfaces in view are of different classes: pooled, they make a layer that is nowhere."""
-    if len({summary.thickness_class for summary in surfaces.values()}) < 2:
+def unlike(surfaces: Mapping[int, ThicknessSummary]) -> tuple[str, ...]:
+    """A sentence where the surfaces in view are of different classes, to be read before all others; none elsewhere.
+
+    Parameters
+    ----------
+    surfaces : mapping
+        Summary by surface id.
+    """
+    if not surfaces_differ(surfaces):
         return ()
     told = [
-        f"surface {k} at least {s.lower_bound_nm:.1f} nm" if s.mean_nm is None else f"surface {k} {s.mean_nm:.1f} nm"
-        for k, s in surfaces.items()
+        f"surface {k} {'at least ' if s.mean_nm is None else ''}{s.least_nm or 0.0:.1f} nm" for k, s in surfaces.items()
     ]
     return (f"the surfaces in view differ ({', '.join(told)}): use the numbers of each, the overall mean mixes them",)
 

@@ -39,7 +39,7 @@ def cohort_html(rows: Sequence[Mapping[str, Any]], output: Path | None = None) -
         phases=[(PHASE_COLORS[phase], phase.label) for phase in Phase if phase is not Phase.NONE],
         rows=[_table_row(row, output, top) for row in rows if row["status"] in MAPPED],
         failures=[(_name(row), str(row["status"]), str(row["reason"])) for row in rows if row["status"] not in MAPPED],
-        classes=sorted({text for row in rows if (text := _text(row, "class"))}),
+        classes=sorted({text for row in rows if (text := _class(row))}),
         cohort=cohort,
         newer=0 if cohort is None or output is None else count_newer(rows, output),
         groups=None if cohort is None else group_table(cohort),
@@ -55,8 +55,6 @@ def _table_row(row: Mapping[str, Any], output: Path | None, top: float) -> dict[
     folder = quote(str(row["folder"]))
     place = None if output is None else output / str(row["folder"])
     page = "overview.png" if place is not None and not (place / "page.html").is_file() else "page.html"
-    thickness = number(row, "thickness_mean_nm")
-    bound = number(row, "thickness_lower_bound_nm")
     return {
         "name": _name(row),
         "link": f"{folder}/{page}",
@@ -65,10 +63,11 @@ def _table_row(row: Mapping[str, Any], output: Path | None, top: float) -> dict[
         "sigma": number(row, "median_sigma_pm"),
         "shares": _shares(row),
         "thickness": _thickness(row),
-        "depth": thickness if thickness is not None else bound,
+        "depth": _headline(row)[0],
         "range": _range(row, top),
-        "class": _text(row, "class"),
-        "certainty": number(row, "class_probability"),
+        "class": _class(row),
+        "differ": _differ(row),
+        "certainty": None if _differ(row) else number(row, "class_probability"),
         "faults": number(row, "n_faults"),
         "warnings": [line for line in _text(row, "warnings").split(" | ") if line],
     }
@@ -78,37 +77,64 @@ def _tiles(rows: Sequence[Mapping[str, Any]], counts: Counter[str]) -> list[tupl
     mapped = [row for row in rows if row["status"] in MAPPED]
     columns = sum(int(number(row, "n_columns") or 0) for row in mapped)
     surfaces = sum((number(row, "n_surfaces") or 0) > 0 for row in mapped)
-    classes = Counter(text for row in mapped if (text := _text(row, "class")))
+    classes = Counter(text for row in mapped if (text := _class(row)))
+    differ = sum(map(_differ, mapped))
     lost = sum(n for status, n in counts.items() if status not in MAPPED)
     open_ = surfaces - sum(classes.values())
     tiles = [(f"{len(mapped):,}", "mapped"), (f"{columns:,}", "atomic columns"), (f"{surfaces:,}", "show a surface")]
     tiles += [(f"{classes[name]:,}", name) for name in ("thin", "intermediate", "thick") if classes[name]]
     tiles += [(f"{open_:,}", "class not decided")] if open_ > 0 else []
+    tiles += [(f"{differ:,}", "of these with surfaces that differ")] if differ else []
     return [*tiles, (f"{lost:,}", "failed or refused")] if lost else tiles
 
 
-def _thickness(row: Mapping[str, Any]) -> str:
-    mean, bound = number(row, "thickness_mean_nm"), number(row, "thickness_lower_bound_nm")
+def _differ(row: Mapping[str, Any]) -> bool:
+    return _text(row, "surfaces_differ").lower() == "true"
+
+
+def _class(row: Mapping[str, Any]) -> str:
+    """Class of a micrograph; where its surfaces differ, that of the thickest."""
+    return _text(row, "thickest_surface_class" if _differ(row) else "class")
+
+
+def _headline(row: Mapping[str, Any]) -> tuple[float | None, bool]:
+    """Thickness and whether it is a lower bound; where the surfaces differ, of the thickest: pooled it is of none."""
+    if _differ(row):
+        return number(row, "thickest_surface_nm"), _text(row, "thickest_surface_censored").lower() == "true"
+    mean = number(row, "thickness_mean_nm")
     if mean is None:
-        return "" if bound is None else f"at least {bound:.1f} nm"
-    text = f"{'at least ' if _text(row, 'censored').lower() == 'true' else ''}{mean:.1f} nm"
-    low, high = number(row, "thickness_p05_nm"), number(row, "thickness_p95_nm")
-    return text if low is None or high is None else f"{text} [{low:.1f} to {high:.1f}]"
+        return number(row, "thickness_lower_bound_nm"), True
+    return mean, _text(row, "censored").lower() == "true"
+
+
+def _spread(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """5th and 95th percentile along the surface; none where they would be those of surfaces that differ."""
+    return (None, None) if _differ(row) else (number(row, "thickness_p05_nm"), number(row, "thickness_p95_nm"))
+
+
+def _thickness(row: Mapping[str, Any]) -> list[str]:
+    """The headline, a line a surface where they differ."""
+    if _differ(row):
+        return _text(row, "surfaces").split(", ")
+    told, bound = _headline(row)
+    if told is None:
+        return []
+    text, (low, high) = f"{'at least ' if bound else ''}{told:.1f} nm", _spread(row)
+    return [text if low is None or high is None else f"{text} [{low:.1f} to {high:.1f}]"]
 
 
 def _range(row: Mapping[str, Any], top: float) -> dict[str, float] | None:
     """Places of a dot and a bar on a scale that all rows share; an open end where the layer is a lower bound."""
-    mean, bound = number(row, "thickness_mean_nm"), number(row, "thickness_lower_bound_nm")
-    middle = mean if mean is not None else bound
+    middle, bound = _headline(row)
     if middle is None:
         return None
-    low, high = number(row, "thickness_p05_nm"), number(row, "thickness_p95_nm")
+    low, high = _spread(row)
     scale = (_WIDTH - 16.0) / top
     return {
         "dot": 4 + scale * middle,
         "low": 4 + scale * (middle if low is None else low),
         "high": 4 + scale * (middle if high is None else high),
-        "open": float(mean is None or _text(row, "censored").lower() == "true"),
+        "open": float(bound),
         "thin": 4 + scale * 5.0,
         "thick": 4 + scale * 20.0,
         "width": _WIDTH,
@@ -116,7 +142,7 @@ def _range(row: Mapping[str, Any], top: float) -> dict[str, float] | None:
 
 
 def _largest(rows: Sequence[Mapping[str, Any]]) -> float:
-    keys = ("thickness_mean_nm", "thickness_p95_nm", "thickness_lower_bound_nm")
+    keys = ("thickness_mean_nm", "thickness_p95_nm", "thickness_lower_bound_nm", "thickest_surface_nm")
     return max((value for row in rows for key in keys if (value := number(row, key)) is not None), default=0.0) or 6.0
 
 
@@ -130,12 +156,11 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Thickness of each micrograph for the plot of them all."""
     told = []
     for row in rows:
-        mean, bound = number(row, "thickness_mean_nm"), number(row, "thickness_lower_bound_nm")
-        if row["status"] in MAPPED and (mean is not None or bound is not None):
-            seen = mean is not None and _text(row, "censored").lower() != "true"
-            told.append({"name": str(row["folder"]), "value": mean if mean is not None else bound, "seen": seen,
-                         "low": number(row, "thickness_p05_nm"), "high": number(row, "thickness_p95_nm"),
-                         "class": _text(row, "class"), "link": f"{quote(str(row['folder']))}/page.html"})  # fmt: skip
+        value, bound = _headline(row)
+        if row["status"] in MAPPED and value is not None:
+            low, high = _spread(row)
+            told.append({"name": str(row["folder"]), "value": value, "seen": not bound, "low": low, "high": high,
+                         "class": _class(row), "link": f"{quote(str(row['folder']))}/page.html"})  # fmt: skip
     return told
 
 

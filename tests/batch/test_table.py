@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from atomseg.batch import CohortTable, Outcome, read_summary_table
+from atomseg.batch.table import outcome_row
 from atomseg.errors import OutputError
 
 
@@ -110,3 +111,45 @@ def test_another_output_folder_inside_is_left_alone(results: Path, tmp_path: Pat
     (tmp_path / "outer").rename(tmp_path / "more" / "inner")
     CohortTable(tmp_path / "more").begin()
     assert not (tmp_path / "more" / "summary.csv").exists()
+
+
+def _face(key: int, mean: float | None, kind: str | None, bound: float | None = None) -> dict[str, object]:
+    entry = dict.fromkeys(("mean_nm", "median_nm", "p05_nm", "p95_nm", "lower_nm", "upper_nm", "lower_bound_nm"))
+    return entry | {"surface_id": key, "mean_nm": mean, "lower_bound_nm": bound, "censored": mean is None,
+                    "censored_fraction": 0.0, "class": kind, "class_probability": {}, "n_points": 9}  # fmt: skip
+
+
+def _summary(*faces: dict[str, object]) -> dict[str, object]:
+    pooled = {**_face(0, 16.7, "intermediate"), "surfaces": list(faces)}
+    return {
+        "calibration": {"pixel_size_nm": [0.02, 0.02], "origin": "user"},
+        "columns": {"n": 9, "median_sigma_pm": 5.0},
+        "phase_fractions": {},
+        "thickness": pooled,
+        "faults": {"n": None},
+        "provenance": {"seconds": 1.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("faces", "told"),
+    [
+        ((_face(0, 6.0, "intermediate"), _face(1, 21.7, "thick")),
+         (True, 21.7, False, "thick", "surface 1: 21.7 nm (thick), surface 0: 6.0 nm (intermediate)")),
+        ((_face(0, 6.0, "intermediate"), _face(1, None, None, 14.0)),
+         (True, 14.0, True, None, "surface 1: at least 14.0 nm (class not decided), surface 0: 6.0 nm (intermediate)")),
+        ((_face(0, 16.7, "intermediate"),), (False, 16.7, False, "intermediate", "surface 0: 16.7 nm (intermediate)")),
+    ],
+)  # fmt: skip
+def test_a_thick_surface_is_not_lost_beside_a_thin_one(faces: tuple[dict[str, object], ...], told: tuple) -> None:
+    row = outcome_row(Outcome("/a.tif", "a", "done", "", _summary(*faces)))
+    names = (
+        "surfaces_differ",
+        "thickest_surface_nm",
+        "thickest_surface_censored",
+        "thickest_surface_class",
+        "surfaces",
+    )
+    assert tuple(row[name] for name in names) == told
+    assert (row["class"], row["thickness_mean_nm"]) == ("intermediate", 16.7)  # of all together, as before
+    assert row["n_faults"] is None

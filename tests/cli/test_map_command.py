@@ -9,6 +9,9 @@ import pytest
 import tifffile
 from typer.testing import Result
 
+from atomseg.batch import Outcome
+from atomseg.cli.map import outcome_line
+
 Invoke = Callable[..., Result]
 Write = Callable[..., Path]
 
@@ -195,3 +198,21 @@ def test_an_unknown_picture_is_bad_usage(invoke: Invoke, write_tif: Write, tmp_p
     assert refused.exit_code == 2
     assert "denoised_without_background" in " ".join(refused.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_surfaces_that_differ_are_told_one_by_one() -> None:
+    def face(key: int, mean: float, kind: str) -> dict[str, object]:
+        return {"surface_id": key, "median_nm": mean, "p05_nm": mean, "p95_nm": mean, "lower_nm": mean,
+                "upper_nm": mean, "mean_nm": mean, "lower_bound_nm": None, "censored": False, "censored_fraction": 0.0,
+                "class": kind, "class_probability": {}, "n_points": 9}  # fmt: skip
+
+    def told(*faces: dict[str, object]) -> str:
+        thickness = face(0, 16.7, "intermediate") | {"surfaces": list(faces)}
+        summary = {"columns": {"n": 9}, "phase_fractions": {"rocksalt": 1.0}, "thickness": thickness}
+        return outcome_line(Outcome("/a.tif", "a", "done", "", summary))
+
+    assert told(face(0, 6.0, "intermediate"), face(1, 21.7, "thick")) == (
+        "done  a: 9 columns, rocksalt 100%, the surfaces differ: surface 1: 21.7 nm (thick), "
+        "surface 0: 6.0 nm (intermediate)"
+    )
+    assert told(face(0, 16.7, "intermediate")).endswith("thickness 16.7 nm (intermediate)")

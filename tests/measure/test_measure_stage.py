@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atomseg.measure import MeasureConfig, measure
+from atomseg.measure import MeasureConfig, measure, unlike
 from atomseg.measure.statistics import class_probabilities, kaplan_meier, km_mean, km_quantile
 from atomseg.types import Calibration, CalibrationOrigin, LatticeFrame, Phase, PhaseMap
+from atomseg.types.reconstruction import by_thickness
 
 CONFIG = MeasureConfig()
 PIXEL = 0.03
@@ -484,3 +485,18 @@ def test_censored_points_have_an_open_upper_bound():
     points = measure(phase_map(slab(y - 3, 99.0)), calibration(), CONFIG).points
     assert points["upper_nm"].isna().all()
     assert (points["lower_nm"] > 0).all()
+
+
+def test_surfaces_of_different_classes_are_the_first_thing_said():
+    """A crack with 1 nm of rocksalt on one face and 8 nm on the other: neither is what both have together."""
+    y, _ = coordinates(24.0)
+    labels = np.where((y > 10) & (y < 12), Phase.NONE, Phase.LAYERED)
+    labels[(y >= 12) & (y < 20)] = Phase.ROCKSALT
+    labels[(y <= 10) & (y > 9)] = Phase.ROCKSALT
+    profile = measure(phase_map(labels), calibration(), CONFIG)
+    assert {s.thickness_class for s in profile.surfaces.values()} == {"thin", "intermediate"}
+    (told,) = unlike(profile.surfaces)
+    assert profile.warnings[0] == told
+    assert re.search(r"differ \(surface 0 \d\.\d nm, surface 1 \d\.\d nm\)", told)
+    assert by_thickness(profile.surfaces)[0][1].thickness_class == "intermediate"
+    assert unlike({0: profile.surfaces[0]}) == ()

@@ -80,6 +80,24 @@ def test_a_censored_row_is_a_lower_bound() -> None:
     assert "at least 14.2 nm" in cohort_html([only_bound])
 
 
+def test_surfaces_that_differ_are_told_and_count_under_the_thickest() -> None:
+    differing = {**ROW, "class": "intermediate", "thickness_mean_nm": 16.7, "surfaces_differ": "True",
+                 "thickest_surface_nm": "21.7", "thickest_surface_class": "thick",
+                 "thickest_surface_censored": "False",
+                 "surfaces": "surface 0: 21.7 nm (thick), surface 1: 6.0 nm (intermediate)",
+                 "n_surfaces": 2}  # fmt: skip
+    page = cohort_html([differing, ROW])
+    text = _Page(page).text
+    assert "surface 0: 21.7 nm (thick) surface 1: 6.0 nm (intermediate) thick surfaces differ" in text
+    assert "16.7" not in text
+    assert "1 thin 1 thick 1 of these with surfaces that differ" in text
+    assert 'data-class="thick"' in page
+    # The spread of both surfaces together is that of neither: no bar is drawn.
+    low, high = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)" y1="7" y2="7" stroke="#0072b2"', page)[0]
+    assert low == high
+    assert "<option>intermediate</option>" not in page
+
+
 def test_links_stay_in_the_folder_and_survive_odd_names() -> None:
     links = _Page(cohort_html([ROW])).links
     assert "a%20b/x%231/page.html" in links
