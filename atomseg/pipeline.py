@@ -83,7 +83,14 @@ def map_micrograph(
         phases = classify(micrograph, columns, config.classify)
         announce("measure")
         thickness = measure(phases, micrograph.calibration, config.measure, micrograph=micrograph)
-        lattice = measure_lattice(columns, phases, micrograph.calibration, thickness.depth_nm, config.lattice)
+        lattice = measure_lattice(
+            columns,
+            phases,
+            micrograph.calibration,
+            thickness.depth_nm,
+            config.lattice,
+            points=thickness.points,
+        )
 
     checks = (contrast, *phases.checks)
     settings = {**config_dict(config), "input": input_settings(pixel_size_nm, frame)}

@@ -65,10 +65,16 @@ def read_lattice(folder: Path, stored: Mapping[str, Any]) -> LatticeMaps | None:
     return LatticeMaps(
         columns=read_table(folder / "lattice.csv", types["lattice"], LATTICE_FIELDS),
         dislocations=read_table(folder / "dislocations.csv", types["dislocations"], DISLOCATION_FIELDS),
-        depth_profile=read_table(folder / "depth_profile.csv", types["depth_profile"], DEPTH_PROFILE_FIELDS),
+        depth_profile=_depth_profile(folder / "depth_profile.csv", types["depth_profile"]),
         **{name: read_map(folder / f"{name}.tif", np.float32) for name in PLANES},
         summary=dict(numbers["summary"]),
         dislocation_summary=dict(numbers["dislocations"]),
         fault_summary=dict(numbers["faults"]),
         warnings=tuple(numbers["warnings"]),
     )
+
+
+def _depth_profile(path: Path, types: Mapping[str, str]) -> pd.DataFrame:
+    """depth_profile.csv; in one of an earlier version all surfaces are one, which had no number."""
+    table = read_table(path, types, DEPTH_PROFILE_FIELDS[1:])
+    return table if "surface_id" in table else table.assign(surface_id=0)[list(DEPTH_PROFILE_FIELDS)]

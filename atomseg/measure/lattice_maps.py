@@ -1,5 +1,7 @@
 """Numbers of columns brought to the pixel grid, and profiles of them with depth."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
@@ -87,10 +89,11 @@ def depth_profile(
     yx_px: np.ndarray,
     depth_nm: np.ndarray,
     *,
+    points: pd.DataFrame | None,
     pixel_nm: tuple[float, float],
     bin_nm: float,
 ) -> pd.DataFrame:
-    """`DEPTH_PROFILE_FIELDS` in bins of depth below the surface; empty without one.
+    """`DEPTH_PROFILE_FIELDS` in bins of depth below the surface, each surface for itself; empty without one.
 
     Parameters
     ----------
@@ -102,6 +105,8 @@ def depth_profile(
         (N, 2) columns, pixels.
     depth_nm : numpy.ndarray
         (H, W) depth, NaN where there is none.
+    points : pandas.DataFrame or None
+        Surface points, `PROFILE_FIELDS`; None takes all crystal as below surface 0.
     pixel_nm : tuple of float
         (y, x) pixel size.
     bin_nm : float
@@ -109,24 +114,47 @@ def depth_profile(
     """
     rows: list[dict[str, float]] = []
     if np.isfinite(depth_nm[::8, ::8]).any():
-        gaps = phases.gaps
-        site = gaps[["y_nm", "x_nm"]].to_numpy() / np.asarray(pixel_nm)
-        of_gap, of_column = (_bins(depth_nm, where, bin_nm) for where in (site, yx_px))
-        occupancy, spacing = (
-            (gaps["occupancy"].to_numpy(float), gaps["occupancy_err"].to_numpy(float)),
-            (table["spacing_nm"].to_numpy(), table["spacing_err_nm"].to_numpy()),
-        )
         step = max(1, round(0.06 / min(pixel_nm)))
         area, label = depth_nm[::step, ::step], phases.labels[::step, ::step]
-        of_pixel = np.where(np.isfinite(area), np.nan_to_num(area) // bin_nm, -1).astype(int)
-        for b in range(int(of_pixel.max()) + 1):
-            rows.append(
-                {"depth_nm": (b + 0.5) * bin_nm}
-                | _occupancy(*(v[of_gap == b] for v in occupancy))
-                | _fractions(label[of_pixel == b])
-                | _spacing(*(v[of_column == b] for v in spacing))
-            )
-    return pd.DataFrame(rows, columns=list(DEPTH_PROFILE_FIELDS)).astype({"n_columns": np.int64})
+        pixel = step * np.argwhere(np.isfinite(area))
+        label = label[np.isfinite(area)]
+        site = phases.gaps[["y_nm", "x_nm"]].to_numpy() / np.asarray(pixel_nm)
+        of_gap, of_column, of_pixel = (
+            _Place(nearest_surface(where, points, pixel_nm), _bins(depth_nm, where, bin_nm))
+            for where in (site, yx_px, pixel)
+        )
+        occupancy = [phases.gaps[name].to_numpy(float) for name in ("occupancy", "occupancy_err")]
+        spacing = [table[name].to_numpy() for name in ("spacing_nm", "spacing_err_nm")]
+        for surface in np.unique(of_pixel.surface):
+            for b in range(int(of_pixel.bin[of_pixel.surface == surface].max()) + 1):
+                rows.append(
+                    {"surface_id": surface, "depth_nm": (b + 0.5) * bin_nm}
+                    | _occupancy(*(v[of_gap.there(surface, b)] for v in occupancy))
+                    | _fractions(label[of_pixel.there(surface, b)])
+                    | _spacing(*(v[of_column.there(surface, b)] for v in spacing))
+                )
+    return pd.DataFrame(rows, columns=list(DEPTH_PROFILE_FIELDS)).astype(
+        {"surface_id": np.int64, "n_columns": np.int64}
+    )
+
+
+class _Place(NamedTuple):
+    """Nearest surface and bin of depth of places."""
+
+    surface: np.ndarray
+    bin: np.ndarray
+
+    def there(self, surface: int, bin_: int) -> np.ndarray:
+        return (self.surface == surface) & (self.bin == bin_)
+
+
+def nearest_surface(yx_px: np.ndarray, points: pd.DataFrame | None, pixel_nm: tuple[float, float]) -> np.ndarray:
+    """(N,) id of the surface nearest to each place; 0 without points."""
+    if points is None or len(points) == 0 or len(yx_px) == 0:
+        return np.zeros(len(yx_px), np.int64)
+    at = points[["y_px", "x_px"]].to_numpy(float) * np.asarray(pixel_nm)
+    near = cKDTree(at).query(yx_px * np.asarray(pixel_nm), workers=2)[1]
+    return points["surface_id"].to_numpy(np.int64)[near]
 
 
 def _bins(depth_nm: np.ndarray, yx_px: np.ndarray, bin_nm: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from atomseg.measure.faults import fault_statistics
 from atomseg.measure.lattice import LocalLattice, fit_lattice
 from atomseg.measure.lattice_config import LatticeConfig
 from atomseg.measure.lattice_maps import depth_profile, occupancy_error_map, pixel_maps
+from atomseg.measure.slow_scan import along_slow_scan, drift_warning, slow_scan_shares
 from atomseg.measure.strain import Reference, choose_reference, lattice_table
 from atomseg.types import Calibration, Columns, Phase, PhaseMap
 from atomseg.types.lattice import LatticeMaps
@@ -24,7 +25,13 @@ STATISTICS = ("period_nm", "spacing_nm", "strain_cc", "strain_ip", "shear", "rot
 
 
 def measure_lattice(
-    columns: Columns, phases: PhaseMap, calibration: Calibration, depth_nm: np.ndarray, config: LatticeConfig
+    columns: Columns,
+    phases: PhaseMap,
+    calibration: Calibration,
+    depth_nm: np.ndarray,
+    config: LatticeConfig,
+    *,
+    points: pd.DataFrame | None = None,
 ) -> LatticeMaps:
     """Lattice spacing, strain and rotation of every column and pixel, dislocations and profiles with depth.
 
@@ -42,6 +49,9 @@ def measure_lattice(
         (H, W) depth below the nearest surface, NaN where there is none.
     config : LatticeConfig
         Settings.
+    points : pandas.DataFrame, optional
+        Surface points, `PROFILE_FIELDS`: the profiles with depth are then given surface by surface. None takes all
+        crystal as below one surface.
 
     Returns
     -------
@@ -66,17 +76,21 @@ def measure_lattice(
     }
     crystal = phases.labels != Phase.NONE
     maps = pixel_maps(yx, values, shape=phases.labels.shape, pixel_nm=pixel, crystal=crystal, grid_nm=config.grid_nm)
+    drifting = along_slow_scan(yx, table, phase, lattice, reference)
     dislocations, area = find_dislocations(yx, lattice, pixel, depth_nm, config.smallest_burgers)
     return LatticeMaps(
         columns=table,
         **maps,
         occupancy_err=occupancy_error_map(phases, pixel, config.grid_nm),
         dislocations=dislocations,
-        depth_profile=depth_profile(phases, table, columns.yx_px, depth_nm, pixel_nm=pixel, bin_nm=config.depth_bin_nm),
-        summary=_summary(lattice, reference, table, phase, columns.yx_px),
+        depth_profile=depth_profile(
+            phases, table, columns.yx_px, depth_nm, points=points, pixel_nm=pixel, bin_nm=config.depth_bin_nm
+        ),
+        summary=_summary(lattice, reference, table, phase, columns.yx_px)
+        | {"slow_scan_share": slow_scan_shares(yx, table, phase), "along_slow_scan": drifting},
         dislocation_summary=_dislocation_summary(dislocations, area),
         fault_summary=fault_statistics(phases.gaps, _mean_spacing(phases)),
-        warnings=_warnings(lattice, reference, dislocations),
+        warnings=(*_warnings(lattice, reference, dislocations), *drift_warning(drifting)),
     )
 
 
@@ -134,7 +148,8 @@ def _reference(reference: Reference, yx_px: np.ndarray) -> dict[str, object]:
 def _dislocation_summary(table: pd.DataFrame, area_nm2: float) -> dict[str, object]:
     kinds = Counter(table["kind"])
     return {
-        "n": len(table),
+        # No dislocation where none was looked for is no finding.
+        "n": len(table) if area_nm2 > 0 else None,
         "by_kind": {str(name): kinds[name] for name in sorted(kinds)},
         "searched_area_nm2": area_nm2,
         "density_per_um2": len(table) / area_nm2 * 1e6 if area_nm2 > 0 else None,

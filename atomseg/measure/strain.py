@@ -134,18 +134,25 @@ def _cross(a: np.ndarray, b: np.ndarray) -> float:
     return float(a[0] * b[1] - a[1] * b[0])
 
 
+def deformation(lattice: LocalLattice, reference: Reference) -> np.ndarray:
+    """(N, 2, 2) what the reference lattice is multiplied with to give the one here, in (y, x); NaN where unknown."""
+    gradient = np.full((len(lattice.row), 2, 2), np.nan)
+    bulk = np.stack([reference.row, reference.layer], axis=1)
+    here = np.stack([lattice.row[lattice.known], lattice.layer[lattice.known]], axis=2)
+    # Rows have no sense of direction: a domain whose frame is the mirror image of the reference's is read backwards.
+    mirrored = np.linalg.det(here) * np.linalg.det(bulk) < 0
+    here[mirrored, :, 0] *= -1.0
+    gradient[lattice.known] = here @ np.linalg.inv(bulk)
+    return gradient
+
+
 def _strain(lattice: LocalLattice, reference: Reference | None) -> dict[str, np.ndarray]:
     names = ("strain_cc", "strain_ip", "shear", "rotation_deg")
     out = {name: np.full(len(lattice.row), np.nan) for name in names}
     if reference is None:
         return out
     known = lattice.known
-    bulk = np.stack([reference.row, reference.layer], axis=1)
-    here = np.stack([lattice.row[known], lattice.layer[known]], axis=2)
-    # Rows have no sense of direction: a domain whose frame is the mirror image of the reference's is read backwards.
-    mirrored = np.linalg.det(here) * np.linalg.det(bulk) < 0
-    here[mirrored, :, 0] *= -1.0
-    gradient = here @ np.linalg.inv(bulk)
+    gradient = deformation(lattice, reference)[known]
     angle = np.arctan2(gradient[:, 0, 1] - gradient[:, 1, 0], gradient[:, 0, 0] + gradient[:, 1, 1])
     cosine, sine = np.cos(angle), np.sin(angle)
     # (y, x) components: a turn from +x towards +y is [[c, s], [-s, c]].

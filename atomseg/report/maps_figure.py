@@ -1,5 +1,7 @@
 """The lattice maps as a figure: spacing, strain, shear, rotation, mixing, defects, and the profile with depth."""
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,7 +9,7 @@ from matplotlib.figure import Figure
 
 from atomseg.report.panels import draw_surface, extent_nm, keep_view, scale_bar, show_image
 from atomseg.report.profile import nothing_here
-from atomseg.report.style import STYLE
+from atomseg.report.style import STYLE, surface_colors
 from atomseg.types import AnalysisRecord, LatticeMaps, Phase
 
 _WIDTH_IN, _HEIGHT_IN = 13.33, 6.6
@@ -54,13 +56,14 @@ def maps_figure(record: AnalysisRecord) -> Figure:
         for ax, title, plane in zip(axes[1:4], titles, strain, strict=True):
             limits = (-100 * widest, 100 * widest)
             _map(figure, ax, record, title, 100 * _small(plane), limits=limits, unit="%", colors="RdBu_r")
+        _drift_notes(axes[1:4], lattice)
         turn = float(np.clip(_spread(lattice.rotation), _LEAST_TURN_DEG, _MOST_TURN_DEG))
         rotation, occupancy = lattice.rotation, record.phases.occupancy
         _map(figure, axes[4], record, "e  Rotation", rotation, limits=(-turn, turn), unit="degrees", colors="PuOr_r")
         title = "f  TM on interlayer sites"
         _map(figure, axes[5], record, title, occupancy, limits=(0.0, 1.0), unit="fraction", colors="cividis")
         _defects(axes[6], record, lattice)
-        _profile(axes[7], lattice)
+        _profile(axes[7], record, lattice)
     return figure
 
 
@@ -84,12 +87,24 @@ def _map(
     drawn = ax.imshow(
         shown, cmap=colors, vmin=limits[0], vmax=limits[1], extent=extent_nm(record), interpolation="nearest"
     )
-    draw_surface(ax, record)
+    draw_surface(ax, record, numbered=False)
     keep_view(ax, record)
     scale_bar(ax)
     bar = figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.02, shrink=0.85)
     bar.set_label(unit, fontsize=7.5)
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+
+
+def _drift_notes(axes: Sequence[Axes], lattice: LatticeMaps) -> None:
+    """Below the maps that vary as drift makes them vary, the sentence that says so."""
+    drifting = lattice.summary.get("along_slow_scan")
+    for ax, name in zip(axes, ("strain_cc", "strain_ip", "shear"), strict=True):
+        if isinstance(drifting, list) and name in drifting:
+            _note(ax, "varies along the slow scan direction: drift looks like this")
+
+
+def _note(ax: Axes, text: str) -> None:
+    ax.text(0.5, -0.03, text, transform=ax.transAxes, ha="center", va="top", fontsize=7.0)
 
 
 def _defects(ax: Axes, record: AnalysisRecord, lattice: LatticeMaps) -> None:
@@ -115,32 +130,45 @@ def _defects(ax: Axes, record: AnalysisRecord, lattice: LatticeMaps) -> None:
     draw_surface(ax, record)
     keep_view(ax, record)
     scale_bar(ax)
-    numbers = lattice.dislocation_summary
-    share = lattice.fault_summary.get("fault_fraction")
-    told = f"{len(record.thickness.faults)} faults" + (f" ({share:.1%} of gaps)" if isinstance(share, float) else "")
-    told += f", {numbers.get('n', 0)} dislocations, b drawn three times"
-    ax.text(0.5, -0.03, told, transform=ax.transAxes, ha="center", va="top", fontsize=7.0)
+    _note(ax, _defects_text(record, lattice))
 
 
-def _profile(ax: Axes, lattice: LatticeMaps) -> None:
+def _defects_text(record: AnalysisRecord, lattice: LatticeMaps) -> str:
+    """How many were found, of what was looked for."""
+    n, share = len(record.thickness.faults), lattice.fault_summary.get("fault_fraction")
+    faults = "" if not n and share is None else f"{n} fault{'' if n == 1 else 's'}"
+    faults += f" ({share:.1%} of gaps)" if isinstance(share, float) else ""
+    cores = lattice.dislocation_summary.get("n")
+    if not faults and cores is None:
+        return "not looked for here"
+    told = "" if cores is None else f"{cores} dislocation{'' if cores == 1 else 's'}"
+    told += ", b drawn three times" if cores else ""
+    return f"{faults or 'faults: not looked for here'}, {told or 'dislocations: not looked for here'}"
+
+
+def _profile(ax: Axes, record: AnalysisRecord, lattice: LatticeMaps) -> None:
+    """One curve a surface, in the colours of the thickness profile."""
     ax.set_title("h  Mixing with depth")
     profile = lattice.depth_profile
     known = profile[profile["occupancy"].notna()]
     if len(known) < 2:
-        nothing_here(ax, "no surface in view")
+        nothing_here(ax, "no surface in view" if not len(record.thickness.points) else "not measurable here")
         return
-    depth = known["depth_nm"].to_numpy()
-    ax.fill_between(
-        depth, known["occupancy_p16"], known["occupancy_p84"], color="0.85", lw=0.0, label="16 to 84 % of the sites"
-    )
-    ax.errorbar(
-        depth, known["occupancy"], yerr=known["occupancy_err"], color="#0072B2", lw=1.0, elinewidth=0.5, label="mean"
-    )
+    colors = surface_colors(record.thickness.points if len(record.thickness.points) else known)
+    several = known["surface_id"].nunique() > 1
+    for key in sorted({int(key) for key in known["surface_id"]}):
+        rows, color = known[known["surface_id"] == key], colors.get(key, "black")
+        label = f"{f'surface {key}: ' if several else ''}mean, band 16 to 84 % of the sites"
+        ax.fill_between(rows["depth_nm"], rows["occupancy_p16"], rows["occupancy_p84"], color=color, alpha=0.15, lw=0.0)
+        mean, error = rows["occupancy"].to_numpy(), rows["occupancy_err"].to_numpy()
+        ax.errorbar(rows["depth_nm"].to_numpy(), mean, error, color=color, lw=1.0, elinewidth=0.5, label=label)
     ax.set_xlabel("depth below the surface (nm)")
     ax.set_ylabel("TM on interlayer sites (fraction)")
-    ax.set_ylim(0.0, 1.05)
-    ax.set_xlim(0.0, float(depth.max()))
-    ax.legend(loc="upper right")
+    # Room for the legend above the curves, which end at one.
+    ax.set_ylim(0.0, 1.05 + 0.08 * len(ax.containers))
+    ax.set_yticks(np.linspace(0.0, 1.0, 6))
+    ax.set_xlim(0.0, float(known["depth_nm"].max()))
+    ax.legend(loc="upper right", borderaxespad=0.1)
 
 
 def _reference_text(lattice: LatticeMaps) -> str:

@@ -40,6 +40,7 @@ DISLOCATION_FIELDS = (
     "surface_distance_nm",
 )
 DEPTH_PROFILE_FIELDS = (
+    "surface_id",
     "depth_nm",
     "n_columns",
     "occupancy",
@@ -69,7 +70,7 @@ class LatticeMaps:
     dislocations : pandas.DataFrame
         One row a dislocation, `DISLOCATION_FIELDS`.
     depth_profile : pandas.DataFrame
-        One row a depth bin, `DEPTH_PROFILE_FIELDS`; empty when no surface is in view.
+        One row a surface and depth bin, `DEPTH_PROFILE_FIELDS`; empty when no surface is in view.
     summary : dict
         The numbers of ``lattice`` in ``summary.json``.
     dislocation_summary, fault_summary : dict

@@ -40,7 +40,9 @@ def full(record: AnalysisRecord) -> AnalysisRecord:
     dislocations = pd.DataFrame({name: rng.random(2) for name in DISLOCATION_FIELDS})
     dislocations["dislocation_id"], dislocations["sign"] = [0, 1], [1, -1]
     dislocations["kind"] = ["partial", "extra_layer"]
-    profile = pd.DataFrame({name: rng.random(3) for name in DEPTH_PROFILE_FIELDS}).assign(n_columns=[5, 6, 7])
+    profile = pd.DataFrame({name: rng.random(3) for name in DEPTH_PROFILE_FIELDS}).assign(
+        surface_id=[0, 0, 1], n_columns=[5, 6, 7]
+    )
     lattice = LatticeMaps(
         columns,
         *planes,
@@ -83,6 +85,25 @@ def test_numbers_are_in_the_summary(full: AnalysisRecord) -> None:
     assert summary["dislocations"]["density_per_um2"] == 1000.0
     assert summary["faults"]["fault_fraction"] == 0.25
     assert summary["faults"]["n"] == 1
+
+
+def test_what_was_not_looked_for_has_no_number(full: AnalysisRecord) -> None:
+    assert full.lattice is not None
+    none = dataclasses.replace(full.thickness, faults=full.thickness.faults.iloc[:0])
+    for pairs, n in ((0, None), (8, 0)):
+        lattice = dataclasses.replace(full.lattice, fault_summary={"classified_pairs": pairs})
+        faults = summarize(dataclasses.replace(full, lattice=lattice, thickness=none))["faults"]
+        assert (faults["n"], faults["total_length_nm"]) == (n, n)
+
+
+def test_a_depth_profile_without_surfaces_is_still_read(full: AnalysisRecord, tmp_path: Path) -> None:
+    write_analysis(full, tmp_path / "a")
+    path = tmp_path / "a" / "depth_profile.csv"
+    pd.read_csv(path).drop(columns="surface_id").to_csv(path, index=False)
+    lattice = read_analysis(tmp_path / "a").lattice
+    assert lattice is not None
+    assert list(lattice.depth_profile.columns) == list(DEPTH_PROFILE_FIELDS)
+    assert set(lattice.depth_profile["surface_id"]) == {0}
 
 
 def test_maps_are_calibrated(full: AnalysisRecord, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from atomseg.measure import LatticeConfig, measure_lattice
+from atomseg.types import PhaseMap
 
 AT = (0.13, 0.22)  # core in (u, v), off any column
 
@@ -138,3 +139,11 @@ def test_quiet_columns_give_no_warning(maker):
     maps = found(maker.build(maker.Crystal(move=angle_field(b)), 0.005))
     assert len(maps.dislocations) == 1
     assert maps.warnings == ()
+
+
+def test_where_none_was_looked_for_there_is_no_number(maker):
+    columns, phases, calibration = maker.build(maker.Crystal())
+    blind = PhaseMap(phases.labels, phases.confidence, phases.occupancy, phases.columns, phases.gaps, ())
+    depth = np.full(phases.labels.shape, np.nan, np.float32)
+    assert measure_lattice(columns, blind, calibration, depth, LatticeConfig()).dislocation_summary["n"] is None
+    assert measure_lattice(columns, phases, calibration, depth, LatticeConfig()).dislocation_summary["n"] == 0

@@ -249,6 +249,29 @@ def test_profile_with_depth(maker):
     assert np.allclose(maps.occupancy_err, 0.08)
 
 
+def test_profile_with_depth_of_each_surface(maker):
+    """A crystal between two edges, mixed below the upper one only: its profiles are not those of a mean of both."""
+    columns, phases, calibration = maker.build(maker.Crystal())
+    y, x = np.meshgrid(np.arange(0.1, 10, 0.25), np.arange(0.1, 10, 0.25), indexing="ij")
+    gaps = pd.DataFrame(
+        {"y_nm": y.ravel(), "x_nm": x.ravel(), "phase": 1, "occupancy": (y.ravel() < 2) * 1.0, "occupancy_err": 0.08}
+    )
+    changed = PhaseMap(phases.labels, phases.confidence, phases.occupancy, phases.columns, gaps, phases.frames)
+    down = np.arange(500) * maker.pixel
+    depth = np.repeat(np.minimum(down, 10.0 - down)[:, None], 500, axis=1).astype(np.float32)
+    place = np.tile(np.arange(0.0, 500.0, 10.0), 2)
+    points = pd.DataFrame({"surface_id": np.repeat([3, 7], 50), "y_px": np.repeat([0.0, 499.0], 50), "x_px": place})
+    maps = measure_lattice(columns, changed, calibration, depth, LatticeConfig(depth_bin_nm=0.5), points=points)
+    upper, lower = (maps.depth_profile.query(f"surface_id == {key}") for key in (3, 7))
+    assert len(upper) == len(lower) == 10
+    assert np.allclose(upper["occupancy"], [1.0] * 4 + [0.0] * 6)
+    assert np.allclose(lower["occupancy"], 0.0)
+    # Together they hold all columns, as one surface would.
+    whole = measure_lattice(columns, changed, calibration, depth, LatticeConfig(depth_bin_nm=0.5)).depth_profile
+    assert set(whole["surface_id"]) == {0}
+    assert np.array_equal(upper["n_columns"].to_numpy() + lower["n_columns"].to_numpy(), whole["n_columns"])
+
+
 def test_odd_settings_are_refused():
     with pytest.raises(ConfigError, match=r"lattice\.window_nm = 9"):
         LatticeConfig(window_nm=9.0)

@@ -39,6 +39,7 @@ def full(record: AnalysisRecord) -> AnalysisRecord:
     }  # fmt: skip
     profile = pd.DataFrame(
         {
+            "surface_id": 0,
             "depth_nm": [0.25, 0.75, 1.25],
             "occupancy": [1.0, 0.6, 0.1],
             "occupancy_err": 0.08,
@@ -66,12 +67,49 @@ def test_the_figure_says_what_is_in_it(full: AnalysisRecord) -> None:
     figure = maps_figure(full)
     told = texts(figure)
     assert "relative to 99 columns (deepest layered): period 0.2489 nm, layers 0.4731 nm" in told
-    assert "1 dislocations" in told
+    assert "1 dislocation, b drawn three times" in told
     assert "not measurable" not in told
     assert len(figure.axes) == 8 + 6  # eight panels, six colour bars
     marks = [line for line in figure.axes[6].lines if line.get_marker() == "x"]
     size = full.micrograph.calibration.pixel_size_nm
     assert np.allclose(marks[0].get_xydata(), [[120 * size[1], 100 * size[0]]])
+
+
+def test_what_was_not_looked_for_is_no_zero(record: AnalysisRecord) -> None:
+    blind = with_lattice(
+        record, dislocation_summary={"n": None}, fault_summary={"classified_pairs": 0, "fault_fraction": None}
+    )
+    none = dataclasses.replace(blind.thickness, faults=blind.thickness.faults.iloc[:0])
+    told = texts(maps_figure(dataclasses.replace(blind, thickness=none)))
+    assert "not looked for here" in told
+    assert "0 faults" not in told
+    assert "0 dislocations" not in told
+    searched = with_lattice(record, dislocation_summary={"n": 0}, fault_summary={"fault_fraction": 0.0})
+    told = texts(maps_figure(dataclasses.replace(searched, thickness=none)))
+    assert "0 faults (0.0% of gaps), 0 dislocations" in told
+    assert "three times" not in told  # there is no vector to draw
+
+
+def test_each_surface_has_its_own_curve_with_depth_clear_of_the_legend(full: AnalysisRecord) -> None:
+    assert full.lattice is not None
+    one = full.lattice.depth_profile
+    two = pd.concat([one, one.assign(surface_id=1, occupancy=0.5 * one["occupancy"])], ignore_index=True)
+    figure = maps_figure(dataclasses.replace(full, lattice=dataclasses.replace(full.lattice, depth_profile=two)))
+    panel = figure.axes[7]
+    assert len(panel.containers) == 2
+    figure.canvas.draw()
+    legend = panel.get_legend()
+    assert [text.get_text()[:9] for text in legend.get_texts()] == ["surface 0", "surface 1"]
+    # The highest that a fraction can be drawn.
+    assert legend.get_window_extent().y0 > panel.transData.transform((0.0, 1.0))[1]
+
+
+def test_strain_that_looks_like_drift_is_told_below_its_map(full: AnalysisRecord) -> None:
+    assert full.lattice is not None
+    drifting = dataclasses.replace(full.lattice, summary={**full.lattice.summary, "along_slow_scan": ["shear"]})
+    axes = maps_figure(dataclasses.replace(full, lattice=drifting)).axes
+    told = ["\n".join(text.get_text() for text in ax.texts) for ax in axes[1:4]]
+    assert ["slow scan direction" in text for text in told] == [False, False, True]
 
 
 def test_strain_scales_are_symmetric_and_the_same(full: AnalysisRecord) -> None:
