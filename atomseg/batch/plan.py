@@ -2,6 +2,7 @@
 
 import glob
 import os
+import shlex
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ from atomseg.io import MICROGRAPH_SUFFIXES, is_result_folder
 
 # Formats that are folders on disk.
 _FOLDER_SUFFIXES = frozenset({".zspy"})
+# Formats that images are exported to; raw data are more often in one of the others.
+_PICTURE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"})
 # File that marks a folder as a scene with its truth, which is not there to be mapped.
 _TRUTH_MARK = "truth.json"
 # What a batch itself writes into the output folder.
@@ -71,7 +74,7 @@ def plan_jobs(inputs: Sequence[str | Path], output: Path) -> list[Job]:
     except ValueError as exc:
         raise UsageError("the inputs lie on different drives; map each drive with its own output folder") from exc
     jobs = [Job(source, _result_folder(source, base)) for source in found]
-    _refuse_shared(jobs)
+    _refuse_shared(jobs, base)
     return jobs
 
 
@@ -144,7 +147,7 @@ def _result_folder(source: str, base: Path) -> str:
     return relative + choice.replace("::", "_")
 
 
-def _refuse_shared(jobs: Iterable[Job]) -> None:
+def _refuse_shared(jobs: Iterable[Job], base: Path) -> None:
     by_folder: dict[str, list[str]] = defaultdict(list)
     for job in jobs:
         by_folder[job.folder].append(job.source)
@@ -152,9 +155,10 @@ def _refuse_shared(jobs: Iterable[Job]) -> None:
     if shared:
         folder, sources = next(iter(shared.items()))
         more = f", and {len(shared) - 1} more result folders would be shared" if len(shared) > 1 else ""
+        # Not told apart by their suffixes: where a result goes would then depend on which files lie beside its input.
         raise UsageError(
             f"{' and '.join(sources)} would share the result folder {folder}{more}; "
-            "rename them, or map them into two output folders"
+            f"{_one_kind(sources, base)}rename them, or map them into two output folders"
         )
     for folder, sources in by_folder.items():
         if folder in RESERVED_NAMES:
@@ -167,3 +171,14 @@ def _refuse_shared(jobs: Iterable[Job]) -> None:
                 f"the result folder of {sources[0]} would lie inside that of {by_folder[parents[0]][0]}; "
                 "rename one or map them into two folders"
             )
+
+
+def _one_kind(sources: Sequence[str], base: Path) -> str:
+    """How to leave the exports of an image out, where files of one name differ in their suffix."""
+    files = [Path(_split_choice(source)[0]) for source in sources]
+    suffixes = sorted({file.suffix for file in files}, key=lambda suffix: (suffix.lower() in _PICTURE_SUFFIXES, suffix))
+    if len(suffixes) < 2:  # two signals of one file, or two files whose names end alike
+        return ""
+    below = "" if all(file.parent == base for file in files) else "**/"
+    pattern = shlex.quote(f"{glob.escape(str(base))}/{below}*{suffixes[0]}")
+    return f"if one is an export of the other, name only the raw ones (atomseg map {pattern} ...); otherwise "

@@ -1,6 +1,8 @@
 """Which inputs become jobs, and where their results go."""
 
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,25 @@ def test_inputs_whose_results_would_meet_are_refused(tmp_path: Path, names: tupl
     with pytest.raises(UsageError, match=why) as caught:
         plan_jobs(list(files), tmp_path / "out")
     assert any(str(file) in str(caught.value) for file in files)
+
+
+@pytest.mark.parametrize("place", ["", "grain [2]/"])
+def test_an_export_beside_its_raw_file_is_refused_with_the_pattern_that_leaves_it_out(
+    tmp_path: Path, place: str
+) -> None:
+    raw, *_ = _touch(tmp_path, f"day 1/{place}p7.dm4", f"day 1/{place}p7.png", f"day 1/{place}p8.dm4")
+    with pytest.raises(UsageError, match="share") as caught:
+        plan_jobs([tmp_path / "day 1"], tmp_path / "out")
+    told = re.search(r"\(atomseg map (.*) \.\.\.\)", str(caught.value))
+    assert told, str(caught.value)
+    (pattern,) = shlex.split(told[1])
+    assert [job.path for job in plan_jobs([pattern], tmp_path / "out")] == [raw, raw.with_name("p8.dm4")]
+
+
+def test_two_signals_that_would_share_a_folder_are_no_export_of_each_other(tmp_path: Path) -> None:
+    file, other = _touch(tmp_path, "two.hspy", "two_0.hspy")
+    with pytest.raises(UsageError, match="share the result folder two_0; rename them"):
+        plan_jobs([f"{file}::0", other], tmp_path / "out")
 
 
 def test_nothing_to_do_is_refused(tmp_path: Path) -> None:
