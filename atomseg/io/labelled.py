@@ -49,8 +49,9 @@ def read_labelled(image: Path, table: Path) -> Scene:
     image : pathlib.Path
         Micrograph with a pixel size.
     table : pathlib.Path
-        CSV with the columns y_px and x_px (centre of the first pixel is 0), one row a column. Every column that can be
-        seen must be in it: what is not listed is taught to be no column.
+        CSV (comma, semicolon or tab; with semicolons, decimal commas too) with the columns y_px and x_px (centre of the
+        first pixel is 0), one row a column. Every column that can be seen must be in it: what is not listed is taught
+        to be no column.
 
     Raises
     ------
@@ -58,17 +59,40 @@ def read_labelled(image: Path, table: Path) -> Scene:
         If the table can not be read, lacks a column, or has positions outside the image.
     """
     micrograph = read_micrograph(image)
-    try:
-        given = pd.read_csv(table)
-        yx = given[["y_px", "x_px"]].to_numpy(dtype=np.float64)
-    except (OSError, ValueError, KeyError) as exc:
-        raise InputError(f"{table} needs the columns y_px and x_px with numbers ({first_line(exc)})") from exc
+    yx = _positions(table)
     last = np.array(micrograph.shape) - 0.5
     inside = (np.isfinite(yx) & (yx >= -0.5) & (yx < last)).all(axis=1)
     if not inside.all():
         y, x = yx[~inside][0]
         raise InputError(f"{table}: position ({y:g}, {x:g}) lies outside {image.name} of {micrograph.shape} pixels")
     return _scene(micrograph, yx)
+
+
+def _positions(table: Path) -> np.ndarray:
+    """(N, 2) y_px and x_px of a table, whichever way a spreadsheet wrote it."""
+    try:
+        with table.open(encoding="utf-8-sig") as stream:
+            header = stream.readline()
+        separator = max(",;\t", key=header.count)
+        # Programs write semicolons where the comma is the decimal sign; numbers with a point are read nevertheless.
+        decimal = "," if separator == ";" else "."
+        given = pd.read_csv(table, sep=separator, decimal=decimal, encoding="utf-8-sig", skipinitialspace=True)
+    except (OSError, ValueError) as exc:
+        raise InputError(
+            f"{table} can not be read as a table ({first_line(exc)}); give a CSV with the columns y_px and x_px"
+        ) from exc
+    # Decimal commas between commas: pandas takes the cells in excess for names of the rows.
+    if len(given) and not isinstance(given.index, pd.RangeIndex):
+        raise InputError(
+            f"{table} has rows of more cells than its first line names; with decimal commas, separate by semicolons"
+        )
+    if not {"y_px", "x_px"} <= set(given.columns):
+        found = ", ".join(map(str, given.columns))
+        raise InputError(f"{table} needs the columns y_px and x_px; its first line names {found}")
+    try:
+        return given[["y_px", "x_px"]].to_numpy(dtype=np.float64)
+    except ValueError as exc:
+        raise InputError(f"{table} needs numbers in the columns y_px and x_px ({first_line(exc)})") from exc
 
 
 def _labelled_files(folder: Path) -> list[tuple[Path, Path]]:

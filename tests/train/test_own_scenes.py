@@ -125,7 +125,15 @@ def test_scenes_that_can_not_be_used_are_refused(scene_source, tmp_path):
 
 @pytest.mark.parametrize(
     ("table", "message"),
-    [("y,x\n1,2\n", "y_px and x_px"), ("y_px,x_px\n1,900\n", "outside"), ("y_px,x_px\n1,nan\n", "outside")],
+    [
+        ("y,x\n1,2\n", "y_px and x_px; its first line names y, x$"),
+        ("y;x;note\n1;2;a\n", "y_px and x_px; its first line names y, x, note$"),
+        ("y_px,x_px\n1,left\n", "needs numbers in the columns y_px and x_px .*left"),
+        ("y_px,x_px\n1,5,2,25\n", "more cells than its first line names"),
+        ("", "can not be read as a table"),
+        ("y_px,x_px\n1,900\n", "outside"),
+        ("y_px,x_px\n1,nan\n", "outside"),
+    ],
 )
 def test_a_wrong_table_is_refused(labelled, tmp_path, table, message):
     labelled("a", 1)
