@@ -100,7 +100,10 @@ def _check_target(folder: Path, overwrite: bool, replaceable: Callable[[Path], b
         if not any(folder.iterdir()):
             return
         if not overwrite:
-            raise OutputError(f"{folder} already holds files; give --overwrite to replace them, or another folder")
+            raise OutputError(
+                f"{folder} already holds files; give --overwrite (overwrite=True in Python) to replace them, or another "
+                "folder"
+            )
         if not replaceable(folder):
             raise OutputError(
                 f"{folder} holds files that atomseg did not write and is not replaced; give another folder"

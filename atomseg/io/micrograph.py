@@ -276,7 +276,8 @@ def _calibrate(
     if not all(SMALLEST_PIXEL_NM <= value <= LARGEST_PIXEL_NM for value in size):
         raise InputError(
             f"its pixels are {size[0]:.4g} x {size[1]:.4g} nm (y, x) by the file's metadata: no atomic resolution, "
-            f"allowed are {SMALLEST_PIXEL_NM:g} to {LARGEST_PIXEL_NM:g} nm; if the file is wrong give --pixel-size-nm"
+            f"allowed are {SMALLEST_PIXEL_NM:g} to {LARGEST_PIXEL_NM:g} nm; if the file is wrong give "
+            "--pixel-size-nm (pixel_size_nm= in Python)"
         )
     return Calibration(size, CalibrationOrigin.METADATA), notes
 
@@ -305,4 +306,6 @@ def _missing_message(axis: RawAxis, notes: tuple[str, ...]) -> str:
     if axis.scale is not None and axis.scale not in (0.0, 1.0):
         seen = f"a scale of {axis.scale:.6g} with {seen}"
     seen = "; ".join([f"{seen} in the file", *(note for note in notes if "calibrat" in note or "pixel size" in note)])
-    return f"pixel size missing ({seen}); give it with --pixel-size-nm, or calibrate the file"
+    return (
+        f"pixel size missing ({seen}); give it with --pixel-size-nm (pixel_size_nm= in Python), or calibrate the file"
+    )

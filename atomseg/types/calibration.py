@@ -45,7 +45,8 @@ class Calibration:
             if not SMALLEST_PIXEL_NM <= size <= LARGEST_PIXEL_NM:
                 raise CalibrationError(
                     f"pixel size {size:g} nm (from {self.origin}) is not one of an atomic-resolution image; allowed "
-                    f"{SMALLEST_PIXEL_NM:g} to {LARGEST_PIXEL_NM:g} nm; give the right one with --pixel-size-nm"
+                    f"{SMALLEST_PIXEL_NM:g} to {LARGEST_PIXEL_NM:g} nm; give the right one with --pixel-size-nm "
+                    "(pixel_size_nm= in Python)"
                 )
 
     @property

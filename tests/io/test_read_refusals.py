@@ -71,7 +71,7 @@ def test_absurd_pixel_sizes(counts: np.ndarray, size: object) -> None:
 
 
 def test_array_without_pixel_size(counts: np.ndarray) -> None:
-    with pytest.raises(MissingPixelSizeError, match="--pixel-size-nm") as caught:
+    with pytest.raises(MissingPixelSizeError, match=r"--pixel-size-nm \(pixel_size_nm= in Python\)") as caught:
         read_micrograph(counts)
     assert np.array_equal(caught.value.image, counts)
 

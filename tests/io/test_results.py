@@ -317,7 +317,7 @@ def test_damaged_results_are_refused(record: AnalysisRecord, tmp_path: Path) -> 
 def test_nothing_is_replaced_without_being_asked(record: AnalysisRecord, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     write_analysis(record, folder, figures={"old.png": b"x"})
-    with pytest.raises(OutputError, match="already holds files; give --overwrite"):
+    with pytest.raises(OutputError, match=r"give --overwrite \(overwrite=True in Python\)"):
         write_analysis(record, folder)
     write_analysis(record, folder, overwrite=True)
     assert "old.png" not in entries(folder)
