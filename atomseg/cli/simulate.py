@@ -1,12 +1,17 @@
 """`atomseg simulate`: micrographs with their exact truth."""
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from atomseg.cli.errors import one_line_errors
 from atomseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from atomseg.simulate import SceneConfig
+    from atomseg.types import Scene
 
 
 @one_line_errors
@@ -35,24 +40,62 @@ def simulate_command(  # noqa: PLR0917 - Typer reads the options off the signatu
         raise UsageError("--cif and --zone go together, e.g. --cif Si.cif --zone 1 1 0")
     if config is None and cif is None:
         raise UsageError("nothing to simulate: name a CONFIG (e.g. cathode_surface), or give --cif FILE --zone U V W")
-    import numpy as np
-    from tqdm import tqdm
-
     from atomseg.batch import prepare_output
     from atomseg.config import load_simulation_config
-    from atomseg.io import write_scene
-    from atomseg.simulate import simulate
 
     settings = load_simulation_config(config or "crystal")
     if cif is not None and zone is not None:
         settings = settings.of_crystal(cif, zone)
-    folders = [output / f"scene_{index:04d}" for index in range(n)]
-    there = [folder for folder in folders if folder.exists()]
-    if there and not overwrite:
-        raise UsageError(f"{there[0]} is already there; give --overwrite to replace it, or another output folder")
+    kept = 0 if overwrite else _check_those_there(settings, output, n=n, seed=seed)
     prepare_output(output)
-    for index, folder in enumerate(tqdm(folders, unit="scene", dynamic_ncols=True, disable=None)):
-        # One stream a scene, so that a scene does not depend on how many were asked for.
-        rng = np.random.default_rng([seed, index])
-        write_scene(simulate(settings, rng, truth="full"), folder, overwrite=overwrite)
-    typer.echo(f"{n} scene{'s' if n > 1 else ''} in {output}")
+    _write(settings, output, n=n, seed=seed, overwrite=overwrite)
+    made = f"{n - kept} scene{'' if n - kept == 1 else 's'}"
+    typer.echo(f"{made} added to the {kept} that were in {output}" if kept else f"{made} in {output}")
+
+
+def _check_those_there(settings: "SceneConfig", output: Path, *, n: int, seed: int) -> int:
+    """How many scenes are there; bad usage if one differs from what would be written: nothing is replaced or mixed."""
+    from tqdm import tqdm
+
+    from atomseg.io import write_scene
+
+    there = [index for index in range(n) if _folder(output, index).exists()]
+    for index in tqdm(there, desc="compare", unit="scene", dynamic_ncols=True, disable=None):
+        folder = _folder(output, index)
+        with tempfile.TemporaryDirectory() as place:
+            again = Path(place) / folder.name
+            write_scene(_scene(settings, seed, index), again)
+            if _files(again) != _files(folder):
+                raise UsageError(
+                    f"{folder} is there and not the scene that this command makes (other settings, seed or version, or "
+                    "it was changed); give --overwrite to replace it, or another output folder"
+                )
+    return len(there)
+
+
+def _write(settings: "SceneConfig", output: Path, *, n: int, seed: int, overwrite: bool) -> None:
+    from tqdm import tqdm
+
+    from atomseg.io import write_scene
+
+    missing = [index for index in range(n) if overwrite or not _folder(output, index).exists()]
+    for index in tqdm(missing, unit="scene", dynamic_ncols=True, disable=None):
+        write_scene(_scene(settings, seed, index), _folder(output, index), overwrite=overwrite)
+
+
+def _folder(output: Path, index: int) -> Path:
+    return output / f"scene_{index:04d}"
+
+
+def _scene(settings: "SceneConfig", seed: int, index: int) -> "Scene":
+    """One stream a scene, so that a scene does not depend on how many were asked for."""
+    import numpy as np
+
+    from atomseg.simulate import simulate
+
+    return simulate(settings, np.random.default_rng([seed, index]), truth="full")
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """Content of a scene folder; a folder below it, which no scene has, counts as different from everything."""
+    return {path.name: path.read_bytes() if path.is_file() else b"" for path in folder.iterdir()}

@@ -101,8 +101,8 @@ def _check_target(folder: Path, overwrite: bool, replaceable: Callable[[Path], b
             return
         if not overwrite:
             raise OutputError(
-                f"{folder} already holds files; give --overwrite (overwrite=True in Python) to replace them, or another "
-                "folder"
+                f"{folder} already holds files; give --overwrite (overwrite=True in Python) to replace them, "
+                "or another folder"
             )
         if not replaceable(folder):
             raise OutputError(

@@ -46,6 +46,41 @@ def test_scenes_are_not_replaced_unasked(invoke: Invoke, scenes: Path, tmp_path:
     assert (scenes / "scene_0000" / "image.tif").read_bytes() != before
 
 
+def _mtimes(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_more_scenes_are_added_to_those_that_are_there(invoke: Invoke, scenes: Path, tmp_path: Path) -> None:
+    before = _mtimes(scenes / "scene_0000") | _mtimes(scenes / "scene_0001")
+    more = invoke("simulate", tmp_path / "small.yaml", "-o", scenes, "-n", "3", "--seed", "4")
+    assert more.exit_code == 0, more.output
+    assert "1 scene added to the 2" in more.output
+    assert (scenes / "scene_0002" / "truth.json").is_file()
+    assert _mtimes(scenes / "scene_0000") | _mtimes(scenes / "scene_0001") == before
+    assert "0 scenes added to the 3" in invoke(
+        "simulate", tmp_path / "small.yaml", "-o", scenes, "-n", "3", "--seed", "4"
+    ).output  # fmt: skip
+
+
+@pytest.mark.parametrize("difference", ["seed", "settings", "a changed table", "a file of the user's own"])
+def test_scenes_are_not_added_to_different_ones(invoke: Invoke, scenes: Path, tmp_path: Path, difference: str) -> None:
+    seed, settings = ("5" if difference == "seed" else "4"), tmp_path / "small.yaml"
+    if difference == "settings":
+        settings.write_text(SMALL.replace("0.025, 0.025", "0.026, 0.026"))
+    if difference == "a changed table":
+        table = scenes / "scene_0001" / "truth_columns.csv"
+        table.write_text(table.read_text().replace("1", "2", 1))
+    if difference == "a file of the user's own":
+        (scenes / "scene_0001" / "notes.txt").write_text("mine")
+    before = _mtimes(scenes)
+    refused = invoke("simulate", settings, "-o", scenes, "-n", "3", "--seed", seed)
+    assert refused.exit_code == 2
+    text = " ".join(refused.output.split())
+    assert "--overwrite" in text
+    assert "is there and not the scene" in text
+    assert _mtimes(scenes) == before
+
+
 @pytest.mark.parametrize("options", [["-n", "0"], ["--seed", "-1"]])
 def test_bad_numbers_are_bad_usage(invoke: Invoke, tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
