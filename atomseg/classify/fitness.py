@@ -5,6 +5,7 @@ from scipy.ndimage import gaussian_filter
 
 from atomseg.classify.config import IN_PLANE_PERIOD_NM
 from atomseg.classify.frames import Frames
+from atomseg.classify.scale import suggest_pixel_size
 from atomseg.classify.zone import PlaneLattice, ZoneFamily, plane_lattice, zone_family
 from atomseg.imaging import block_means, block_variance_px
 from atomseg.types import Calibration, Check, Columns, Micrograph, Verdict
@@ -20,6 +21,9 @@ FEWEST_COLUMNS = 30
 JUDGED_SHARE = 0.3
 # and below which the user is told that part of it is not.
 MOST_SHARE = 0.8
+# Difference of given and implied pixel size beyond which the implied one is offered: up to it, the lattice would have
+# been followed (`ClassifyConfig.scale_tolerance`).
+SIZE_OFFERED = 0.07
 # Below this angle a scan line stays within one layer (0.47 nm) for more than 5 nm.
 PARALLEL_DEG = 5.0
 # Difference of metadata and lattice that the user is told: scan calibrations are commonly this far off.
@@ -73,17 +77,21 @@ def _light_of_columns(micrograph: Micrograph) -> np.ndarray:
     return np.asarray(band - band.mean())
 
 
-def column_check(columns: Columns) -> Check:
+def column_check(columns: Columns, micrograph: Micrograph) -> Check:
     """Enough columns for a lattice."""
     n = len(columns)
     if n < FEWEST_COLUMNS:
         return Check(
-            "columns", n, Verdict.STOP, f"{n} columns found, at least {FEWEST_COLUMNS} are needed to judge a lattice"
+            "columns",
+            n,
+            Verdict.STOP,
+            f"{n} columns found, at least {FEWEST_COLUMNS} are needed to judge a lattice; no crystal in view or "
+            f"in focus, or a wrong pixel size ({_size(micrograph.calibration)}){_other_size(micrograph)}",
         )
     return Check("columns", n, Verdict.OK)
 
 
-def lattice_checks(columns: Columns, frames: Frames, calibration: Calibration) -> list[Check]:
+def lattice_checks(columns: Columns, frames: Frames, micrograph: Micrograph) -> list[Check]:
     """Whether the lattice is a layered oxide's down the close-packed zone, and agrees with the calibration."""
     follows = frames.domain >= 0
     share = float(follows.mean()) if len(columns) else 0.0
@@ -91,7 +99,7 @@ def lattice_checks(columns: Columns, frames: Frames, calibration: Calibration) -
     if share < JUDGED_SHARE:
         seen = plane_lattice(columns.yx_nm)
         family = zone_family(seen)
-        message = _not_judged(seen, family)
+        message = _not_judged(seen, family, micrograph.calibration) + _other_size(micrograph)
         # Without frames to follow, the family's geometry alone is no close-packed zone.
         if family is ZoneFamily.CLOSE_PACKED:
             family = ZoneFamily.OTHER
@@ -103,7 +111,7 @@ def lattice_checks(columns: Columns, frames: Frames, calibration: Calibration) -
     else:
         checks.append(Check("lattice", value, Verdict.OK))
     zone = Check("zone_axis", str(ZoneFamily.CLOSE_PACKED), Verdict.OK)
-    return [*checks, zone, scale_check(frames, calibration), *affine_checks(frames), scan_check(frames)]
+    return [*checks, zone, scale_check(frames, micrograph.calibration), *affine_checks(frames), scan_check(frames)]
 
 
 def affine_checks(frames: Frames) -> list[Check]:
@@ -207,12 +215,27 @@ def reference_check(frames: Frames, referenced: np.ndarray, *, at_edge: bool) ->
     return Check("layered_reference", value, Verdict.WARN if referenced.any() else Verdict.STOP, message)
 
 
-def _not_judged(seen: PlaneLattice | None, family: ZoneFamily) -> str:
+def _size(calibration: Calibration) -> str:
+    return f"{1e3 * calibration.mean_nm:.4g} pm, from {calibration.origin}"
+
+
+def _other_size(micrograph: Micrograph) -> str:
+    """What to say of a pixel size that makes this a layered oxide, where that is not the given one; empty otherwise."""
+    size = suggest_pixel_size(micrograph.image)
+    if size is None or abs(size / micrograph.calibration.mean_nm - 1) < SIZE_OFFERED:
+        return ""
+    return (
+        f"; the lattice fits pixels of {1e3 * size:.2f} pm: check the scale, and if you agree give "
+        f"--pixel-size-nm {size:.5f} (pixel_size_nm= in Python)"
+    )
+
+
+def _not_judged(seen: PlaneLattice | None, family: ZoneFamily, calibration: Calibration) -> str:
     """Sentence for a lattice that is not judged."""
     if seen is None:
         return (
-            "the columns repeat along no two directions: no lattice to judge; amorphous, noise, many small grains, or "
-            "a scan too noisy"
+            "the columns repeat along no two directions: no lattice to judge; amorphous, noise, many small grains, a "
+            f"scan too noisy, or a wrong pixel size ({_size(calibration)})"
         )
     size = f"{seen.short_nm:.3f} x {seen.long_nm:.3f} nm at {seen.angle_deg:.0f}°"
     if family is ZoneFamily.PERP_112:
@@ -228,5 +251,5 @@ def _not_judged(seen: PlaneLattice | None, family: ZoneFamily) -> str:
     return (
         f"the columns' lattice is {size}, not a layered oxide's down its close-packed zone (columns 0.25 nm apart in "
         "rows, layers 0.47 nm apart and shifted by 0 or 1/3): phases are not judged; another material or zone axis, a "
-        "wrong pixel size, or a scan too noisy to see the stacking"
+        f"wrong pixel size ({_size(calibration)}), or a scan too noisy to see the stacking"
     )

@@ -51,14 +51,14 @@ def classify(micrograph: Micrograph, columns: Columns, config: ClassifyConfig) -
         With every crystalline pixel and column `Phase.UNRESOLVED`, and the reason among the checks, when the image is
         not one of a layered oxide down the close-packed zone.
     """
-    checks = [*exposure_checks(micrograph, columns), column_check(columns)]
+    checks = [*exposure_checks(micrograph, columns), column_check(columns, micrograph)]
     amplitude = columns.table["amplitude"].to_numpy(dtype=float)
     frames, corrected = _no_frames(len(columns)), ScanCorrected(columns.yx_nm, columns.yx_nm)
     if not _stopped(checks):
         triples = find_triples(columns.yx_nm, amplitude, row_periods_nm(config))
         corrected = without_line_errors(columns.yx_nm, triples)
         frames = find_frames(corrected.all_waves, amplitude, config)
-        checks += lattice_checks(columns, frames, micrograph.calibration)
+        checks += lattice_checks(columns, frames, micrograph)
         if _stopped(checks):
             frames = _no_frames(len(columns))
     judged = _judge(micrograph, columns, corrected.all_waves, frames, config)

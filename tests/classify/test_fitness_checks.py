@@ -1,6 +1,7 @@
 """Each check says what is known of images made for it; gain, offset, transposes and turns change no verdict."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -159,3 +160,28 @@ def test_gain_offset_and_transposing_change_no_verdict(maker):
     turned = columns.table.rename(columns=names)[list(columns.table.columns)]
     transposed = dataclasses.replace(image, image=np.ascontiguousarray(image.image.T))
     assert verdicts(classify(transposed, Columns(turned), CONFIG)) == expected
+
+
+@pytest.mark.parametrize("given_nm", [0.0125, 0.05])
+def test_a_pixel_size_wrong_by_a_factor_of_two_is_named_with_the_one_that_fits(maker, given_nm):
+    image, columns = maker.build(maker.Lattice(pixel_nm=0.025, size_nm=9.0, rotation_deg=17))
+    calibration = Calibration((given_nm, given_nm), CalibrationOrigin.USER)
+    yx_nm = columns.yx_px * given_nm
+    scaled = Columns(columns.table.assign(y_nm=yx_nm[:, 0], x_nm=yx_nm[:, 1]))
+    none = Columns(columns.table.iloc[:0])
+    for seen in (scaled, none):
+        phases = classify(Micrograph(image.image, calibration), seen, CONFIG)
+        (told,) = {check.message for check in phases.checks if check.verdict is Verdict.STOP}
+        assert f"wrong pixel size ({1e3 * given_nm:g} pm, from user)" in told
+        offered = re.search(r"the lattice fits pixels of ([0-9.]+) pm: .*--pixel-size-nm 0", told)
+        assert offered, told
+        assert float(offered[1]) == pytest.approx(25.0, rel=0.02)
+
+
+def test_a_right_pixel_size_is_doubted_but_no_other_is_offered(maker):
+    image, columns = maker.build(maker.Lattice(pixel_nm=0.025, size_nm=9.0))
+    phases = classify(image, Columns(columns.table.iloc[:10]), CONFIG)
+    (told,) = [check.message for check in phases.checks if check.name == "columns"]
+    assert "10 columns found, at least 30" in told
+    assert "wrong pixel size (25 pm, from metadata)" in told
+    assert "fits pixels" not in told
