@@ -55,7 +55,16 @@ def test_a_size_is_offered_where_readings_agree(readings, size):
 
 @pytest.mark.parametrize(
     ("case", "pixel_nm"),
-    [("D06_inclined_8nm_amorphous", 0.024), ("D11_SrTiO3_001", None), ("D12_Si110_dumbbells", None)],
+    [
+        ("D02_bulk_low_dose_coarse", 0.033),
+        ("D06_inclined_8nm_amorphous", 0.024),
+        ("D07_crack_7nm", 0.026),
+        ("D08_thick_21nm_O1_faults", 0.027),
+        ("D09_censored", None),  # rocksalt all over: at some scale every fcc-like crystal looks like it
+        ("D10_bulk_O1_lamellae", 0.022),
+        ("D11_SrTiO3_001", None),
+        ("D12_Si110_dumbbells", None),
+    ],
 )
 def test_independent_images_are_offered_the_right_size_or_none(shared_data, case, pixel_nm):
     image = read_micrograph(shared_data / "multislice" / "cases" / case / "image.tif").image
@@ -63,7 +72,16 @@ def test_independent_images_are_offered_the_right_size_or_none(shared_data, case
     assert (suggested is None) if pixel_nm is None else (suggested == pytest.approx(pixel_nm, rel=0.02))
 
 
-@pytest.mark.parametrize(("sample", "pixel_nm"), [("sc811_surface_thin", 0.022), ("srtio3_001", None)])
+@pytest.mark.parametrize(
+    ("sample", "pixel_nm"),
+    [
+        ("bulk_o1_faults", 0.02),
+        ("qsc811_crack_thick", 0.029),
+        ("qsc811_outer_surface", 0.026),
+        ("sc811_surface_thin", 0.022),
+        ("srtio3_001", None),
+    ],
+)
 def test_samples_are_offered_the_right_size_or_none(repository, sample, pixel_nm):
     suggested = suggest_pixel_size(read_micrograph(repository / "samples" / f"{sample}.tif").image)
     assert (suggested is None) if pixel_nm is None else (suggested == pytest.approx(pixel_nm, rel=0.02))
