@@ -155,12 +155,12 @@ def test_the_command_refuses_on_one_line(tmp_path):
         (tmp_path / "t.yaml").write_text(yaml.safe_dump(settings | {"simulation": simulation}))
         return CliRunner().invoke(app, ["train", str(tmp_path / "t.yaml"), "-o", str(tmp_path / "run"), *words])
 
-    assert command("training").exit_code == 0
-    done = command("bulk", "--resume")
+    assert command({}).exit_code == 0
+    done = command({"background": {"level": [0.01, 0.5]}}, "--resume")
     assert done.exit_code == 2
     said = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(said) == 1
-    assert "simulation.background.level: [0.01, 2.0] then, [0.01, 0.5] now" in said[0]
+    assert "(simulation.background.level: [0.01, 2.0] then, [0.01, 0.5] now)" in said[0]
 
 
 def test_a_model_is_not_released_under_other_scenes(begun, tmp_path):
