@@ -43,7 +43,7 @@ def binned(canvas: Canvas, size: tuple[int, int]) -> Canvas:
 
 def _means(image: torch.Tensor, size: tuple[int, int], rest: list[int]) -> torch.Tensor:
     """Means of blocks; the image is continued by zeros to whole blocks."""
-    whole = torch.nn.functional.pad(image, (0, rest[1], 0, rest[0]))
+    whole = torch.nn.functional.pad(image, (0, rest[1], 0, rest[0])) if any(rest) else image
     return torch.nn.functional.avg_pool2d(whole[None, None], size)[0, 0]
 
 
@@ -51,9 +51,12 @@ def level_of_pixels(level: torch.Tensor, coarse: Canvas, canvas: Canvas, size: t
     """Flat smoothed level of a canvas from that of its means: every pixel has its block's."""
     inside = slice(coarse.margin, -coarse.margin)
     blocks = level.view(coarse.image.shape)[inside, inside]
-    pixels = blocks.repeat_interleave(size[0], dim=0).repeat_interleave(size[1], dim=1)
+    repeated = blocks[:, None, :, None].expand(-1, size[0], -1, size[1])
+    pixels = repeated.reshape(len(blocks) * size[0], -1)
     height, width = canvas.shape
-    return torch.nn.functional.pad(pixels[:height, :width], (canvas.margin,) * 4).reshape(-1)
+    of_canvas = torch.zeros_like(canvas.image)
+    of_canvas[canvas.margin : -canvas.margin, canvas.margin : -canvas.margin] = pixels[:height, :width]
+    return of_canvas.view(-1)
 
 
 def pixels_of_means(coarse: Canvas, canvas: Canvas, size: tuple[int, int]) -> torch.Tensor:

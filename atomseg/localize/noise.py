@@ -27,7 +27,7 @@ class Noise:
 
     def variance(self, level: torch.Tensor) -> torch.Tensor:
         """Variance at `level`, same shape."""
-        return (self.constant + self.gain * level).clamp_min(self.least)
+        return (level * self.gain).add_(self.constant).clamp_min_(self.least)
 
 
 def smooth_level(canvas: Canvas, smooth_nm: float) -> torch.Tensor:
@@ -86,7 +86,8 @@ def inverse_variance(canvas: Canvas, noise: Noise, level: torch.Tensor) -> torch
     level : torch.Tensor
         (pixels,) expected value of every pixel.
     """
-    return canvas.valid.reshape(-1) / noise.variance(level)
+    variance = noise.variance(level)
+    return torch.div(canvas.valid.reshape(-1), variance, out=variance)
 
 
 def high_pass_noise(image: np.ndarray) -> Noise:

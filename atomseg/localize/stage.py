@@ -306,7 +306,7 @@ def _model_level(canvas: Canvas, left: torch.Tensor, unit_nm: float, size: tuple
     """
     rest = binned(replace(canvas, image=left.view(canvas.image.shape)), size)
     smooth = smooth_level(rest, SMOOTH_REST_UNITS * unit_nm)
-    return canvas.image.reshape(-1) - left + level_of_pixels(smooth, rest, canvas, size)
+    return level_of_pixels(smooth, rest, canvas, size).add_(canvas.image.reshape(-1) - left)
 
 
 def _canvas(
@@ -318,13 +318,17 @@ def _canvas(
     measured = image[some][valid[some]].astype(np.float64)
     low, high = (float(v) for v in np.percentile(measured, [1.0, 99.5])) if measured.size else (0.0, 1.0)
     scale = max(high - low, 1e-6 * abs(low)) or 1.0
-    plain = ((image - low) * (1.0 / scale)).astype(np.float32, copy=False)
-    if not valid.all():
-        plain = np.where(valid, plain, np.float32(0.0))
     margin = math.ceil(MARGIN_NM / min(step)) + 2
+    inside = (slice(margin, -margin),) * 2
+    # Written in place: large arrays cost more to come by than to fill.
+    plain, measured_there = np.zeros((2, *(n + 2 * margin for n in image.shape)), dtype=np.float32)
+    np.multiply(image - low, 1.0 / scale, out=plain[inside], casting="same_kind")
+    if not valid.all():
+        plain[inside][~valid] = 0.0
+    measured_there[inside] = valid
     canvas = Canvas(
-        image=torch.from_numpy(np.pad(plain, margin)).to(device),
-        valid=torch.from_numpy(np.pad(valid.astype(np.float32), margin)).to(device),
+        image=torch.from_numpy(plain).to(device),
+        valid=torch.from_numpy(measured_there).to(device),
         step_nm=step,
         margin=margin,
     )
