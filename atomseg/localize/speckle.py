@@ -12,6 +12,7 @@ differences of pixels one, two and three apart follows how wide the filter is, a
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,8 +43,22 @@ FILTERED = 0.9
 FILTERS_NM = np.geomspace(0.002, 0.2, 200)
 
 
-def shared_noise(problem: Problem, solved: Solved) -> float:
-    """Factor, at least 1, by which the variance of positions is larger than single pixels tell.
+@dataclass(frozen=True)
+class SharedNoise:
+    """Factors, at least 1, by which variances are larger than single pixels tell.
+
+    Parameters
+    ----------
+    position, amplitude : float
+        Of what.
+    """
+
+    position: float
+    amplitude: float
+
+
+def shared_noise(problem: Problem, solved: Solved) -> SharedNoise:
+    """What noise that pixels share does to a column's position and to its amplitude.
 
     Parameters
     ----------
@@ -54,8 +69,9 @@ def shared_noise(problem: Problem, solved: Solved) -> float:
     """
     rows = fitted_sample(solved, SAMPLE)
     if len(rows) < LEAST_COLUMNS:
-        return 1.0
-    return max(_by_grains(problem, solved, rows), _by_filter(problem, solved, rows))
+        return SharedNoise(1.0, 1.0)
+    grains, filtered = _by_grains(problem, solved, rows), _by_filter(problem, solved, rows)
+    return SharedNoise(max(grains, filtered.position), max(grains, filtered.amplitude))
 
 
 def _by_grains(problem: Problem, solved: Solved, rows: torch.Tensor) -> float:
@@ -67,12 +83,12 @@ def _by_grains(problem: Problem, solved: Solved, rows: torch.Tensor) -> float:
     return max(1.0, factor * (1.0 - SCATTER / math.sqrt(len(rows))) / OF_SHAPE)
 
 
-def _by_filter(problem: Problem, solved: Solved, rows: torch.Tensor) -> float:
-    """Factor by a Gaussian filter, 1 when none is seen.
+def _by_filter(problem: Problem, solved: Solved, rows: torch.Tensor) -> SharedNoise:
+    """Factors by a Gaussian filter, 1 when none is seen.
 
-    Behind a filter of standard deviation s pixels at distance d are correlated by exp(-d² / 4 s²), and a position's
-    variance is larger by the sum over d of that times the autocorrelation of a Gaussian's slope,
-    exp(-d² / 4 sigma²) (1 - d_y² / 2 sigma²).
+    Behind a filter of standard deviation s pixels at distance d are correlated by exp(-d² / 4 s²). An amplitude's
+    variance is larger by the sum over d of that times the autocorrelation of a Gaussian, exp(-d² / 4 sigma²), a
+    position's by the same with that of its slope, exp(-d² / 4 sigma²) (1 - d_y² / 2 sigma²).
 
     The differences tell the variance of the noise, too. Where filters left little of it, what seemed noise is mostly
     the misfit of the columns' shape. Where there is more, fits took the rest; in simulated images they made between all
@@ -81,7 +97,7 @@ def _by_filter(problem: Problem, solved: Solved, rows: torch.Tensor) -> float:
     step, sigma = np.asarray(problem.canvas.step_nm), solved.fit.unit_nm
     one, two = (_difference(problem, solved, rows, apart) for apart in (1, 2))
     if not 0.0 < one < FILTERED * two:
-        return 1.0
+        return SharedNoise(1.0, 1.0)
     # 1 - rho along y times that along x: what differences hold of the variance.
     left_one, left_two = (
         np.prod([-np.expm1(-((apart * h / FILTERS_NM) ** 2) / 4.0) for h in step], axis=0) for apart in (1, 2)
@@ -92,7 +108,8 @@ def _by_filter(problem: Problem, solved: Solved, rows: torch.Tensor) -> float:
     reach = [np.arange(-n, n + 1) * h for n, h in zip(np.ceil(6.0 * sigma / step), step, strict=True)]
     y2, x2 = np.meshgrid(*(r**2 for r in reach), indexing="ij")
     narrow = np.exp(-0.25 * (y2 + x2) * (FILTERS_NM[likeliest] ** -2 + sigma**-2))
-    return share * float((narrow * (1.0 - 0.25 * (y2 + x2) / sigma**2)).sum())
+    position = share * float((narrow * (1.0 - 0.25 * (y2 + x2) / sigma**2)).sum())
+    return SharedNoise(position, share * float(narrow.sum()))
 
 
 def _difference(problem: Problem, solved: Solved, rows: torch.Tensor, apart: int) -> float:

@@ -80,11 +80,14 @@ def describe(
     covariance = covariances(problem, fit, with_prior)
     excess = _misfit(normal.chi2, normal.pixels)
     variance = (torch.diagonal(covariance, dim1=1, dim2=2).clamp_min(0.0) * excess[:, None]).cpu().numpy()
+    shared = shared_noise(problem, solved)
+    variance[:, :2] *= shared.position
+    variance[:, 2] *= shared.amplitude
     relative = np.sqrt(variance[:, 2]) / np.maximum(fit.get(AMPLITUDE).double().cpu().numpy(), 1e-6)
     variance[:, :2] *= 1.0 + UNSURE_AMPLITUDE * np.minimum(relative, 1.0)[:, None] ** 2
     yx_nm = np.where(solved.failed.cpu().numpy()[:, None], problem.seeds_nm.cpu().numpy(), fit.yx_nm.cpu().numpy())
     yx_nm = yx_nm + jitter.move_nm
-    own_nm2 = variance[:, :2] * shared_noise(problem, solved) * fit.unit_nm**2 + unrest_nm[:, None] ** 2
+    own_nm2 = variance[:, :2] * fit.unit_nm**2 + unrest_nm[:, None] ** 2
     sigma_nm = np.where(failed[:, None], seed_sigma_nm, np.sqrt(own_nm2 + jitter.variance_nm2))
     shape = fit.shape.double().cpu().numpy()
     major, minor, theta = _axes(shape, fit.unit_nm)

@@ -132,11 +132,12 @@ def error_bars(stored: dict) -> str:
         "claimed_y_pm": "claimed y, pm",
         "claimed_x_pm": "claimed x, pm",
         "in_90_ellipse": "in 90 % ellipse",
+        "amplitude_over_claim": "amplitudes / claim",
     }
     table = pd.DataFrame(stored["rows"])[list(names)].rename(columns=names)
     digits = dict.fromkeys(("counts", "jitter, pm", "interference, pm", "period, rows", "filter, pm"), 0)
     digits |= dict.fromkeys([n for n in table if n.startswith(("RMSE", "claimed"))], 2)
-    return markdown(table, digits | {"in 90 % ellipse": 2})
+    return markdown(table, digits | {"in 90 % ellipse": 2, "amplitudes / claim": 2})
 
 
 def restoration(stored: dict) -> str:
