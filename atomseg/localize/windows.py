@@ -8,7 +8,7 @@ import torch
 
 FWHM_PER_SIGMA = 2.3548200450309493
 # Pixels held at a time: many more would leave the cache; with fewer, starting operations costs more than they do.
-CHUNK_PIXELS = 70_000
+CHUNK_PIXELS = 140_000
 # On an accelerator every operation costs its start instead: 16 million pixels are 64 MB an array, and ten are held.
 DEVICE_PIXELS = 16_000_000
 # The widest Gaussian that the fit allows is drawn this far, nm: four times twice the widest typical standard deviation.

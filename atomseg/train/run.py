@@ -29,6 +29,7 @@ from atomseg.train.origin import Origin, check_resumed, origin_of, write_setting
 from atomseg.train.own import mixed_sources
 from atomseg.train.patience import Patience
 from atomseg.train.pictures import picture_grid, save_grid
+from atomseg.train.progress import StepProgress
 from atomseg.train.scenes import TrainingScenes
 from atomseg.types import Scene
 
@@ -310,8 +311,8 @@ def _trainer(
 ) -> lightning.Trainer:
     """Lightning's trainer with checkpoints, loggers and pictures."""
     started = f"from_step_{first_step:07d}"  # a resumed run adds its logs, it does not replace those before
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
     checkpoints = ModelCheckpoint(
         dirpath=output / "checkpoints",
         filename="{step:07d}",
@@ -323,7 +324,8 @@ def _trainer(
         # A run whose folder was moved would write last-v1.ckpt, and be resumed from the old last.ckpt.
         enable_version_counter=False,
     )
-    callbacks = [_Average(), checkpoints, _Pictures(output / "pictures", config.picture_interval, examples), record]
+    pictures = _Pictures(output / "pictures", config.picture_interval, examples)
+    callbacks = [StepProgress(), _Average(), checkpoints, pictures, record]
     if config.patience:
         callbacks.append(Patience(config.patience, last_checkpoint(output)))
     return lightning.Trainer(

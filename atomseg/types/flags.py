@@ -8,7 +8,7 @@ class ColumnFlag(IntFlag):
 
     NONE = 0
     BORDER = 1  # the fit window leaves the image
-    FIT_FAILED = 2  # the fit did not converge or left its window: the position is the network's, the error its own
+    FIT_FAILED = 2  # the fit was drawn away, found no rest or had too few pixels: the error is the network's
     WIDTH_BOUND = 4  # the width ran into its bound
     OVERLAP = 8  # another column lies within 1.5 FWHM: errors include the correlation
     LOW_SNR = 16  # amplitude less than 3 of its errors

@@ -163,6 +163,16 @@ def test_the_command_refuses_on_one_line(tmp_path):
     assert "(simulation.background.level: [0.01, 2.0] then, [0.01, 0.5] now)" in said[0]
 
 
+def test_progress_counts_steps_of_the_whole_training(tmp_path, capfd):
+    train(small(steps=2), simulation=PLAIN, output=tmp_path / "run")
+    assert "2/2" in capfd.readouterr().out
+    train(small(steps=5), simulation=PLAIN, output=tmp_path / "run", resume=True)
+    shown = capfd.readouterr().out
+    assert "5/5" in shown
+    # Steps of this run alone would be told as 1 of 5, 2 of 5.
+    assert "1/5" not in shown
+
+
 def test_a_model_is_not_released_under_other_scenes(begun, tmp_path):
     checkpoint = last_checkpoint(begun())
     with pytest.raises(ConfigError, match=r"trained on other scenes \(simulation\.p_nothing: "):
