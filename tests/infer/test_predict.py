@@ -114,13 +114,24 @@ def test_gain_scales_the_restored_image_and_nothing_else(model, gain, offset):
     assert np.allclose(gain * one.restored, other.restored, atol=5e-3 * gain * one.restored.max())
 
 
-def test_restored_is_the_network_output_times_the_local_scale(model):
-    image = micrograph((80, 96), (0.025, 0.025))
-    view = to_canonical(image.image, image.calibration.pixel_size_nm, 0.025, model.card.normalization)
+def test_images_of_columns_are_the_network_s_times_the_local_scale_where_there_is_crystal():
+    """Released weights, on a lattice beside noise that is as bright."""
+    released, image = load_model(), micrograph((160, 192), (0.025, 0.025))
+    noise = 50 + np.random.default_rng(1).normal(0, 5, (160, 80))
+    image.image[:, :80] = noise
+    view = to_canonical(image.image, image.calibration.pixel_size_nm, 0.025, released.card.normalization)
     with torch.inference_mode():
-        raw = model.network(torch.from_numpy(view.normalized.image)[None, None]).restored[0, 0].numpy()
-    expected = np.maximum(raw, 0) * view.normalized.scale
-    assert np.allclose(infer(image, model).restored, expected, rtol=1e-4, atol=1e-4)
+        raw = released.network(torch.from_numpy(view.normalized.image)[None, None])
+    seen, crystal = infer(image, released), torch.sigmoid(raw.crystal)[0, 0].numpy()
+    for shown, answer in ((seen.restored, raw.restored), (seen.columns, raw.columns)):
+        expected = np.maximum(answer[0, 0].numpy(), 0) * view.normalized.scale
+        assert np.allclose(shown[crystal > 0.9], expected[crystal > 0.9], rtol=1e-4, atol=1e-4)
+        assert (shown[crystal < 0.5] == 0).all()
+        assert expected[crystal < 0.5].max() > 0
+        assert (shown <= expected + 1e-4).all()
+    # Without this the comparisons are of nothing: crystal on the right, none on the left.
+    assert (crystal[:, 100:] > 0.9).mean() > 0.95
+    assert (crystal[:, :60] < 0.5).mean() > 0.95
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (10, 10), (1, 200), (257, 3)])
