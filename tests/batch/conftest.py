@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,17 +58,22 @@ def worker_environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def start(worker_environment: dict[str, str]) -> Callable[..., "subprocess.Popen[str]"]:
-    """Start `atomseg` in a process of its own."""
+def start(worker_environment: dict[str, str]) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start `atomseg` in a process of its own, which does not outlive the test."""
+    started: list[subprocess.Popen[str]] = []
 
     def call(*arguments: object) -> "subprocess.Popen[str]":
         code = "from atomseg.cli import main; main()"
-        return subprocess.Popen(
+        started.append(subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=worker_environment,
-        )  # fmt: skip
+        ))  # fmt: skip
+        return started[-1]
 
-    return call
+    yield call
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,14 @@ def _wait_for_results(output: Path, count: int, process: "subprocess.Popen[str]"
 
 
 def _workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(process.pid).children(recursive=True) if _is_worker(child)]
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # it ended while it was asked
+        return False
 
 
 def test_killed_three_times_the_end_is_that_of_an_undisturbed_run(
