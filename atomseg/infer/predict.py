@@ -17,8 +17,9 @@ _MAX_CANONICAL_PX = 400_000_000
 # On tiles of fewer pixels torch may share out single sums among its threads (seen below 13 000 pixels, Intel Xeon): the
 # last digits would depend on how many there are.
 _ONE_THREAD_PX = 32_768
-# Probabilities of crystal between which images of columns alone rise from nothing to what the network answers: films
-# and vacuum are below, and 99 of 100 fitted columns of simulated, multislice and real micrographs above.
+# Probabilities of crystal between which images of columns alone rise from nothing to what the network answers: nine
+# tenths of films, and all but single pixels of vacuum, are below, and 99 of 100 fitted columns of simulated, multislice
+# and real micrographs above.
 _CRYSTAL_FROM, _CRYSTAL_SURE = 0.5, 0.9
 
 

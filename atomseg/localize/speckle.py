@@ -50,7 +50,7 @@ class SharedNoise:
     Parameters
     ----------
     position, amplitude : float
-        Of what.
+        Of a column's position along an axis, and of its amplitude.
     """
 
     position: float
