@@ -19,7 +19,7 @@ _MAX_CANONICAL_PX = 400_000_000
 _ONE_THREAD_PX = 32_768
 # Probabilities of crystal between which images of columns alone rise from nothing to what the network answers: nine
 # tenths of films, and all but single pixels of vacuum, are below, and 99 of 100 fitted columns of simulated, multislice
-# and real micrographs above.
+# and real micrographs (noisy ones) above.
 _CRYSTAL_FROM, _CRYSTAL_SURE = 0.5, 0.9
 
 

@@ -53,8 +53,8 @@ class SharedNoise:
         Of a column's position along an axis, and of its amplitude.
     """
 
-    position: float
-    amplitude: float
+    position: float = 1.0
+    amplitude: float = 1.0
 
 
 def shared_noise(problem: Problem, solved: Solved) -> SharedNoise:
@@ -69,7 +69,7 @@ def shared_noise(problem: Problem, solved: Solved) -> SharedNoise:
     """
     rows = fitted_sample(solved, SAMPLE)
     if len(rows) < LEAST_COLUMNS:
-        return SharedNoise(1.0, 1.0)
+        return SharedNoise()
     grains, filtered = _by_grains(problem, solved, rows), _by_filter(problem, solved, rows)
     return SharedNoise(max(grains, filtered.position), max(grains, filtered.amplitude))
 
@@ -97,7 +97,7 @@ def _by_filter(problem: Problem, solved: Solved, rows: torch.Tensor) -> SharedNo
     step, sigma = np.asarray(problem.canvas.step_nm), solved.fit.unit_nm
     one, two = (_difference(problem, solved, rows, apart) for apart in (1, 2))
     if not 0.0 < one < FILTERED * two:
-        return SharedNoise(1.0, 1.0)
+        return SharedNoise()
     # 1 - rho along y times that along x: what differences hold of the variance.
     left_one, left_two = (
         np.prod([-np.expm1(-((apart * h / FILTERS_NM) ** 2) / 4.0) for h in step], axis=0) for apart in (1, 2)

@@ -18,7 +18,8 @@ class Prediction:
     offset_sigma_px : numpy.ndarray
         (H, W) float32, standard deviation of each component of `offset_px`.
     restored : numpy.ndarray
-        (H, W) float32, noise and background removed, super-resolved, in the intensity unit of the micrograph.
+        (H, W) float32, noise and background removed, super-resolved, in the intensity unit of the micrograph; 0 where
+        crystal is less probable than not.
     crystal : numpy.ndarray
         (H, W) float32, probability that the pixel lies in crystal.
     pixel_size_nm : float
@@ -33,7 +34,7 @@ class Prediction:
         (H, W) float32, the micrograph without its noise, in its unit; None where the model has no such head.
     columns : numpy.ndarray or None
         (H, W) float32, columns at the width that they have in the image, without background, in the micrograph's unit;
-        None likewise.
+        0 and None likewise.
     """
 
     heatmap: np.ndarray

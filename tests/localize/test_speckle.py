@@ -29,20 +29,24 @@ def filtered(seed, filter_nm):
     return gaussian_filter(image.astype(float), filter_nm / PIXEL).astype(np.float32), yx
 
 
-def squares(image, yx):
-    """Mean squared error of the columns away from the border, in units of what is claimed."""
+def fitted_inner(image, yx):
+    """The fit of the columns away from the border, and where they are (nm)."""
     found = fit_columns(image, yx / PIXEL, (PIXEL, PIXEL), LocalizeConfig()).table
     inner = ((yx > 0.6) & (yx < np.array(SHAPE) * PIXEL - 0.6)).all(1)
-    ratio = (found[["y_nm", "x_nm"]].to_numpy() - yx) * 1e3 / found[["sigma_y_pm", "sigma_x_pm"]].to_numpy()
-    return (ratio[inner] ** 2).mean()
+    return found[inner], yx[inner]
+
+
+def squares(image, yx):
+    """Mean squared error of the positions, in units of what is claimed."""
+    found, true = fitted_inner(image, yx)
+    ratio = (found[["y_nm", "x_nm"]].to_numpy() - true) * 1e3 / found[["sigma_y_pm", "sigma_x_pm"]].to_numpy()
+    return (ratio**2).mean()
 
 
 def amplitude_scatter(image, yx):
     """Scatter of the amplitudes of columns that are alike, in units of what is claimed."""
-    found = fit_columns(image, yx / PIXEL, (PIXEL, PIXEL), LocalizeConfig()).table
-    inner = ((yx > 0.6) & (yx < np.array(SHAPE) * PIXEL - 0.6)).all(1)
-    amplitude = found["amplitude"].to_numpy()[inner]
-    return amplitude.std() / np.median(found["amplitude_err"].to_numpy()[inner])
+    found, _ = fitted_inner(image, yx)
+    return found["amplitude"].std(ddof=0) / found["amplitude_err"].median()
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def factors(monkeypatch):
 @pytest.mark.parametrize("seed", range(4))
 def test_noise_of_every_pixel_alone_is_taken_as_it_is(seed, factors):
     fitted = squares(*image_of(seed, 0.0))
-    assert factors[0] == SharedNoise(1.0, 1.0)
+    assert factors[0] == SharedNoise()
     # 1600 coordinates: 7 % is two standard errors.
     assert fitted < 1.07
 
@@ -65,7 +69,7 @@ def test_grains_enlarge_errors(seed, factors, monkeypatch):
     image, yx = image_of(seed, 0.05)
     fitted = squares(image, yx)
     assert factors[0].position > 1.3
-    monkeypatch.setattr(table, "shared_noise", lambda problem, solved: SharedNoise(1.0, 1.0))
+    monkeypatch.setattr(table, "shared_noise", lambda problem, solved: SharedNoise())
     without = squares(image, yx)
     assert without > 2.0
     # What moves a column the fit has taken: what it leaves shows two thirds of the excess of grains as fine as columns.
@@ -77,7 +81,7 @@ def test_filters_enlarge_errors(filter_nm, factors, monkeypatch):
     image, yx = filtered(1, filter_nm)
     # How much of such noise a fit takes and makes into errors is known to a factor of two either way, no better.
     assert 0.5 < squares(image, yx) < 1.3
-    monkeypatch.setattr(table, "shared_noise", lambda problem, solved: SharedNoise(1.0, 1.0))
+    monkeypatch.setattr(table, "shared_noise", lambda problem, solved: SharedNoise())
     # Seeded: 2.3, 5.6 and 5.5.
     assert squares(image, yx) > 2.0
 
@@ -87,7 +91,7 @@ def test_amplitudes_are_as_uncertain_as_they_claim(filter_nm, monkeypatch):
     image, yx = filtered(2, filter_nm)
     # How much of such noise a fit takes is known as little as for positions. Seeded: 0.97 without, 1.21 at most with.
     assert 0.7 < amplitude_scatter(image, yx) < 1.4
-    monkeypatch.setattr(table, "shared_noise", lambda problem, solved: SharedNoise(1.0, 1.0))
+    monkeypatch.setattr(table, "shared_noise", lambda problem, solved: SharedNoise())
     # Without a filter there is nothing to tell; seeded: 2.0, 4.2 and 3.5 with one.
     assert (amplitude_scatter(image, yx) > 1.5) == (filter_nm > 0.0)
 
@@ -97,4 +101,4 @@ def test_few_columns_tell_nothing(factors):
     near = (yx < 1.9).all(1)
     fit_columns(image, yx[near] / PIXEL, (PIXEL, PIXEL), LocalizeConfig())
     assert near.sum() < 60
-    assert factors == [SharedNoise(1.0, 1.0)]
+    assert factors == [SharedNoise()]
