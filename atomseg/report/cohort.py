@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from atomseg.report.cohort_tables import difference_table, group_table
 from atomseg.report.gather import MAPPED, count_newer, micrograph_curves, number, read_cohort, thumbnail_uri
-from atomseg.report.library import library_packed, render, script_json
+from atomseg.report.plot_library import library_packed, render, script_json
 from atomseg.report.style import PHASE_COLORS
 from atomseg.types import Phase
 

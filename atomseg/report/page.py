@@ -11,9 +11,9 @@ import pandas as pd
 from atomseg.imaging import at_nearest_pixels
 from atomseg.measure.config import THICK_ABOVE_NM, THIN_BELOW_NM
 from atomseg.report.layers import color_stops, page_layers
-from atomseg.report.library import ASSETS, library_name, library_packed, render, script_json
 from atomseg.report.methods import methods_paragraph, references
 from atomseg.report.panels import spacing_nm
+from atomseg.report.plot_library import ASSETS, library_name, library_packed, render, script_json
 from atomseg.report.style import PHASE_COLORS
 from atomseg.report.text import defect_rows, result_rows, warning_lines
 from atomseg.report.thumbnail import thumbnail_jpeg

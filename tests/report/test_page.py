@@ -19,9 +19,9 @@ from atomseg.config import MapConfig, config_dict
 from atomseg.measure import LatticeConfig, measure_lattice
 from atomseg.report import PHASE_COLORS, page_files, page_html, share_library
 from atomseg.report.layers import LAYERS, block_centres, page_layers, shrink
-from atomseg.report.library import library_name, library_packed
 from atomseg.report.methods import changed_settings, methods_paragraph, references
 from atomseg.report.page import page_data
+from atomseg.report.plot_library import library_name, library_packed
 from atomseg.types import AnalysisRecord, Check, Phase, Verdict
 
 LARGEST_PAGE = 15e6  # bytes, for 4096 x 4096 pixels and 25 000 columns
